@@ -60,7 +60,9 @@ fn a_leader_goes_last_and_hands_its_role_over_first() {
     let nodes = [("a", 1), ("b", 2)].map(|(name, port)| system.settled_box(name, port, 1));
     let leader = leader.display();
     let asks = |what: &str| {
-        format!("[\"python3\", \"${{bundle}}/role.py\", \"{what}\", \"{leader}\", \"${{node.name}}\"]")
+        format!(
+            "[\"python3\", \"${{bundle}}/role.py\", \"{what}\", \"{leader}\", \"${{node.name}}\"]"
+        )
     };
     system.publish(&two(&format!(
         "max_unavailable = 1, role = {{ command = {}, every_ms = 50, last = [\"leader\"], hand_over = {{ command = {} }} }}",
@@ -89,11 +91,16 @@ fn a_role_that_is_not_handed_over_keeps_the_node_and_gives_the_permit_back() {
         "does not hand over its role within 100 ms: it is still leader",
     );
     let fact = system.fact("a");
-    assert_eq!((fact.report.status.phase, stopped(&system).len()), (Phase::Staged, 0));
+    assert_eq!(
+        (fact.report.status.phase, stopped(&system).len()),
+        (Phase::Staged, 0)
+    );
     // The rest of its group is not kept waiting by it.
     let other = system.node(crate::harness::NodeOptions::new("b", system.port(2)));
     system.until_fact(&other, "there", |fact| fact.report.status.version.0 > 0);
-    system.revise(&two("max_unavailable = 1, role = { command = [\"false\"], every_ms = 50, last = [\"leader\"] }"));
+    system.revise(&two(
+        "max_unavailable = 1, role = { command = [\"false\"], every_ms = 50, last = [\"leader\"] }",
+    ));
     until_told(
         &system,
         &node,
@@ -125,11 +132,15 @@ fn a_busy_node_waits_until_it_is_idle_or_the_deadline_has_passed() {
 
     fs::write(jobs.join("two"), "").expect("written");
     let third = |more: &str| {
-        let bundle = Boxes::version(3).schedule(&format!("{idle}{more}")).bundle();
+        let bundle = Boxes::version(3)
+            .schedule(&format!("{idle}{more}"))
+            .bundle();
         bundle.file("idle.py", IDLE)
     };
     system.publish(&third(""));
     until_told(&system, &node, words);
-    system.revise(&third(", deadline = { at = \"2020-01-01\", zone = \"UTC\" }"));
+    system.revise(&third(
+        ", deadline = { at = \"2020-01-01\", zone = \"UTC\" }",
+    ));
     system.until_settled(&node, 3);
 }

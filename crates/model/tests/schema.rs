@@ -17,6 +17,15 @@ from = 2
 classes = ['old']
 [class.storage]
 [class.storage.schedule]
+max_unavailable = 1
+[class.storage.schedule.idle]
+command = ['true']
+[class.storage.schedule.role]
+command = ['true']
+last = ['leader']
+[class.storage.schedule.deadline]
+at = '2026-12-24'
+zone = 'site'
 [[class.storage.schedule.windows]]
 start = '22:00'
 length = '6h'
@@ -61,7 +70,7 @@ command = ['true']
 ";
 
 /// Where each kind of table is described in the schema, and its header in the file.
-const SECTIONS: [(&str, &str); 20] = [
+const SECTIONS: [(&str, &str); 23] = [
     ("", ""),
     ("/definitions/settings", "[settings]\n"),
     (
@@ -76,6 +85,15 @@ const SECTIONS: [(&str, &str); 20] = [
         "[[class.storage.schedule.windows]]\n",
     ),
     ("/definitions/wave", "[[class.storage.schedule.waves]]\n"),
+    (
+        "/definitions/node_command",
+        "[class.storage.schedule.idle]\n",
+    ),
+    ("/definitions/role", "[class.storage.schedule.role]\n"),
+    (
+        "/definitions/deadline",
+        "[class.storage.schedule.deadline]\n",
+    ),
     ("/definitions/freeze", "[[class.storage.schedule.freeze]]\n"),
     ("/definitions/software", "[class.storage.software]\n"),
     ("/definitions/service", "[class.storage.service.data]\n"),

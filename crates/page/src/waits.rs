@@ -193,7 +193,21 @@ mod tests {
             WaitReason::Wave {
                 wave: 1,
                 goal,
+                nodes: nodes.clone(),
+            },
+            WaitReason::Role {
+                role: "leader".to_owned(),
+                goal,
                 nodes,
+            },
+            WaitReason::RoleUnknown,
+            WaitReason::GoIf {
+                condition: "crashed == 0".to_owned(),
+                seen: "crashed 1".to_owned(),
+            },
+            WaitReason::GoIfUnknown {
+                condition: "metrics.errors.new < 0.1".to_owned(),
+                why: "Prometheus does not answer".to_owned(),
             },
         ]
     }
@@ -208,7 +222,11 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_words_and_is_tried_here() {
-        for code in WaitCode::ALL {
+        // What only the node knows it says itself.
+        let idle = wait_kinds("waits until it is idle: `idle` ended with exit code 1: 3 jobs run");
+        assert_eq!(idle, [WaitKind::Code(WaitCode::Idle)]);
+        let own = [WaitCode::Idle];
+        for code in WaitCode::ALL.iter().filter(|code| !own.contains(code)) {
             assert!(WORDS.iter().any(|(known, _)| known == code), "{code}");
             assert!(
                 reasons().iter().any(|reason| reason.code() == *code),

@@ -11,7 +11,7 @@ pub use deadline::Deadline;
 use crate::schedule::ScheduleError;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Span, Timestamp};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -82,16 +82,29 @@ pub enum CalendarAnswer {
     Closed {
         /// The first moment at which a node may begin.
         until: Timestamp,
-        /// Why not now: the freeze, or none where no window is open.
-        frozen: Option<String>,
         /// Whose clock shows it: that of the window which opens, or of the freeze which ends.
         zone: TimeZone,
+        /// The freeze that holds now.
+        frozen: Option<HeldFreeze>,
+        /// No window is open now.
+        no_window: bool,
     },
     /// It is not known in which zone the node is.
     NoZone {
         /// What its attribute says; none where it has none.
         found: Option<String>,
     },
+}
+
+/// A freeze that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldFreeze {
+    /// Why, in words.
+    pub reason: String,
+    /// When it is over.
+    pub until: Timestamp,
+    /// Whose clock shows that.
+    pub zone: TimeZone,
 }
 
 /// A node's zone: what it says, and what that is.
@@ -125,11 +138,20 @@ impl Calendar {
             let found = site.found.clone();
             return CalendarAnswer::NoZone { found };
         }
-        let frozen = self.frozen(now, site).map(|(freeze, _)| freeze.shown());
+        let frozen = self.frozen(now, site).map(|(freeze, until)| HeldFreeze {
+            reason: freeze.shown(),
+            until,
+            zone: freeze.zone.of(site).cloned().unwrap_or(TimeZone::UTC),
+        });
+        let no_window = self.opens(now, site).is_some_and(|(_, opens)| opens > now);
         let (mut at, mut zone) = (now, TimeZone::UTC);
         // Each turn leaves a freeze or a time between windows behind. A freeze may end between windows, and a window open in a freeze.
         loop {
             if let Some((freeze, until)) = self.frozen(at, site) {
+                if until == Timestamp::MAX {
+                    at = until;
+                    break;
+                }
                 at = until;
                 zone = freeze.zone.of(site).cloned().unwrap_or(zone);
             } else if let Some((its, opens)) = self.opens(at, site)
@@ -146,8 +168,9 @@ impl Calendar {
         }
         CalendarAnswer::Closed {
             until: at,
-            frozen,
             zone,
+            frozen,
+            no_window,
         }
     }
 
@@ -186,7 +209,7 @@ impl Window {
         // day of the calendar was left out.
         let days = (-9..=9).filter_map(|days: i32| today.checked_add(Span::new().days(days)).ok());
         let starts = days.filter(|day| self.days.contains(&day.weekday()));
-        let mut opens = starts.filter_map(|day| instant(day.to_datetime(self.start), zone));
+        let mut opens = starts.map(|day| instant(day.to_datetime(self.start), zone));
         opens.find(|opens| *opens > at || at < ends(*opens, self.length))
     }
 }
@@ -196,16 +219,17 @@ fn ends(begins: Timestamp, length: SignedDuration) -> Timestamp {
     begins.checked_add(length).unwrap_or(Timestamp::MAX)
 }
 
-/// When the clock of a zone shows this.
-fn instant(shown: DateTime, zone: &TimeZone) -> Option<Timestamp> {
-    zone.to_ambiguous_timestamp(shown).compatible().ok()
+/// When the clock of a zone shows this; the end of time where that is beyond it. What is written lies within [`YEARS`].
+fn instant(shown: DateTime, zone: &TimeZone) -> Timestamp {
+    let shown = zone.to_ambiguous_timestamp(shown).compatible();
+    shown.unwrap_or(Timestamp::MAX)
 }
 
 impl Freeze {
     /// From when on it holds, and until when; none where its zone is not known.
     fn bounds(&self, site: &SiteZone) -> Option<(Timestamp, Timestamp)> {
         let zone = self.zone.of(site)?;
-        Some((instant(self.from, zone)?, instant(self.until, zone)?))
+        Some((instant(self.from, zone), instant(self.until, zone)))
     }
 
     fn shown(&self) -> String {
@@ -229,7 +253,13 @@ impl Zone {
         if name == SITE {
             return Ok(Self::Site);
         }
-        let zone = TimeZone::get(name).map_err(|_| ScheduleError::Zone(name.to_owned()))?;
+        let refused = || ScheduleError::Zone(name.to_owned());
+        // These are in the database, and are the zone of no place.
+        let is_none = ["localtime", "Factory", "Etc/Unknown", "posixrules"];
+        if is_none.iter().any(|none| none.eq_ignore_ascii_case(name)) {
+            return Err(refused());
+        }
+        let zone = TimeZone::get(name).map_err(|_| refused())?;
         Ok(Self::Named(zone))
     }
 }
@@ -302,7 +332,12 @@ impl TryFrom<WrittenWindow> for Window {
         };
         let wrong = |_| ScheduleError::Start(written.start.clone());
         let start = Time::strptime("%H:%M", &written.start).map_err(wrong)?;
-        let length: Option<SignedDuration> = written.length.parse().ok();
+        // Days are of 24 hours.
+        let length = written.length.parse::<Span>().ok();
+        let length = length.and_then(|span| {
+            let days = SpanRelativeTo::days_are_24_hours();
+            span.to_duration(days).ok()
+        });
         let length = length.filter(|length| length.is_positive() && *length <= LENGTH_MAX);
         let wrong = || ScheduleError::Length(written.length.clone());
         Ok(Self {
@@ -325,13 +360,29 @@ impl From<Window> for WrittenWindow {
     }
 }
 
+/// The years of moments: what lies further away cannot be computed in every zone.
+const YEARS: std::ops::RangeInclusive<i16> = 1970..=9000;
+
 /// A day, or a moment of it.
 fn moment_of(text: &str) -> Result<DateTime, ScheduleError> {
     let day = || text.parse::<Date>().ok().map(DateTime::from);
-    let is_zoned = text.contains(['Z', 'z', '+', '[']);
+    // The zone is said elsewhere: neither a zone nor an offset stands behind the time of day.
+    let behind = text
+        .split_once(['T', 't', ' '])
+        .map_or("", |(_, time)| time);
+    let is_zoned = text.contains(['Z', 'z', '+', '[']) || behind.contains('-');
     let read = Some(text).filter(|_| !is_zoned);
     let read = read.and_then(|text| text.parse::<DateTime>().ok().or_else(day));
-    read.ok_or_else(|| ScheduleError::Moment(text.to_owned()))
+    let read = read.ok_or_else(|| ScheduleError::Moment(text.to_owned()))?;
+    if YEARS.contains(&read.year()) {
+        Ok(read)
+    } else {
+        Err(ScheduleError::Year {
+            moment: text.to_owned(),
+            first: *YEARS.start(),
+            last: *YEARS.end(),
+        })
+    }
 }
 
 impl TryFrom<WrittenFreeze> for Freeze {

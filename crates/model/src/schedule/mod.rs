@@ -19,7 +19,7 @@ mod written;
 
 pub use at_node::{LiveRole, NodeCommand, ROLE_BYTES_MAX};
 pub use calendar::{
-    Calendar, CalendarAnswer, Deadline, Freeze, SiteZone, Window, ZONE_ATTRIBUTE, Zone,
+    Calendar, CalendarAnswer, Deadline, Freeze, HeldFreeze, SiteZone, Window, ZONE_ATTRIBUTE, Zone,
 };
 pub use gates::{Condition, Gates, Judgement};
 pub use gauges::{CallGauges, ClassGauges, GAUGES_KEPT_MS, MetricGauge};
@@ -73,6 +73,8 @@ pub struct Facts<'a> {
     pub before_it: usize,
     /// What was measured last of its class at the version.
     pub gauges: Option<&'a ClassGauges>,
+    /// The schedules of the versions between that it would pass: it begins within their times, too.
+    pub passed: &'a [Schedule],
     /// The asking node's attributes.
     pub attributes: &'a BTreeMap<String, String>,
     /// The server's clock.
@@ -148,8 +150,8 @@ pub fn evaluate(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
             until_ms = until_ms.max(its);
         }
     }
-    let times = times::Times::of(schedule, facts.attributes);
-    reasons.extend(times.reason(facts.now_ms));
+    let times = times::AllTimes::of(schedule, facts.passed, facts.attributes);
+    reasons.extend(times.reasons(facts.now_ms));
     if reasons.is_empty() {
         return Verdict::Go;
     }

@@ -133,7 +133,7 @@ pub enum WaitReason {
     Frozen {
         /// Why.
         reason: String,
-        /// When nodes may begin again, on the clock of the freeze's zone.
+        /// When that is over, on the clock of the freeze's zone.
         ends: String,
     },
     /// The times at which it may begin are those of its site's zone, and it does not say which that is.
@@ -276,7 +276,7 @@ impl WaitReason {
         match self {
             Self::NoWindow { opens } => write!(f, "waits for the window that opens {opens}"),
             Self::Frozen { reason, ends } => {
-                write!(f, "frozen: {reason}; nodes may begin again {ends}")
+                write!(f, "frozen: {reason}; until {ends}")
             }
             Self::NoZone { found: Some(found) } => write!(
                 f,

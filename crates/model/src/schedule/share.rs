@@ -95,7 +95,10 @@ impl TryFrom<WrittenLimit> for NodeLimit {
     fn try_from(written: WrittenLimit) -> Result<Self, ScheduleError> {
         match written {
             WrittenLimit::Nodes(limit) => Ok(Self::Nodes(limit)),
-            WrittenLimit::Share(share) => share.parse().map(Self::Share),
+            WrittenLimit::Share(text) => {
+                let share = text.parse().map(Self::Share);
+                share.map_err(|_| ScheduleError::Limit(text))
+            }
         }
     }
 }

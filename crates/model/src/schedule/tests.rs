@@ -44,6 +44,7 @@ struct System {
     permits: Vec<NodeId>,
     before_it: usize,
     gauges: Option<ClassGauges>,
+    passed: Vec<Schedule>,
 }
 
 fn system(nodes: Vec<NodeFact>) -> System {
@@ -64,6 +65,7 @@ fn system(nodes: Vec<NodeFact>) -> System {
         permits: Vec::new(),
         before_it: 0,
         gauges: None,
+        passed: Vec::new(),
     }
 }
 
@@ -109,6 +111,7 @@ fn judge(schedule: &Schedule, system: &System, now_ms: u64, revision: u32, mends
         require_staged: !mends,
         before_it: system.before_it,
         gauges: system.gauges.as_ref(),
+        passed: &system.passed,
         attributes: &system.nodes[0].attributes,
         now_ms,
     };

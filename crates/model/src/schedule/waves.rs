@@ -4,6 +4,7 @@
 //! node's name: it is the same nodes each time, and those of 1% are among those of 5%.
 
 use super::share::NodeShare;
+use super::written::bounded;
 use super::{Facts, Opinion, Schedule, ScheduleError, WaitReason, parts, wait};
 use crate::expression::{Allowed, Expression, ExpressionScope, NodeScope};
 use crate::fleet::{ClassTally, SomeNodes};
@@ -170,7 +171,7 @@ impl TryFrom<WrittenWave> for Wave {
             nodes,
             share,
             at_most: written.at_most,
-            soak_ms: written.soak_ms.unwrap_or(0),
+            soak_ms: bounded("soak_ms", written.soak_ms)?,
         })
     }
 }

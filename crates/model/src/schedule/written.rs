@@ -69,10 +69,13 @@ pub enum ScheduleError {
     #[error("`days` names no day, so that the window never opens; leave it out for every day")]
     NoDay,
     /// It is no share.
-    #[error(
-        "`{0}` is no share of nodes; write a number of nodes, or a share like `\"5%\"` or `\"12.5%\"`"
-    )]
+    #[error("`{0}` is no share of nodes; write one of at most 100%, like `\"5%\"` or `\"12.5%\"`")]
     Share(String),
+    /// It is neither a number nor a share.
+    #[error(
+        "`{0}` is no limit; write a number of nodes, or a share of at most 100%, like `\"5%\"` or `\"12.5%\"`"
+    )]
+    Limit(String),
     /// Which nodes a wave takes cannot be read.
     #[error("{0}")]
     Wave(String),
@@ -153,20 +156,45 @@ pub enum ScheduleError {
     #[error("`{0}` is no time of day; write it like `start = \"22:00\"`")]
     Start(String),
     /// It is no length.
-    #[error("`{0}` is no length of a window; write it like `length = \"6h 30m\"`, a week at most")]
+    #[error(
+        "`{0}` is no length of a window; write it in days, hours and minutes like `length = \"6h 30m\"`, a week at most"
+    )]
     Length(String),
     /// It is no moment.
     #[error(
-        "`{0}` is no moment on the clock of the zone; write it like `2026-12-20` or `2026-12-20T18:00`"
+        "`{0}` is no moment on the clock of the zone; write it like `2026-12-20` or `2026-12-20T18:00`, without an offset"
     )]
     Moment(String),
+    /// It is too far away.
+    #[error("`{moment}` is too far away: years are from {first} to {last}")]
+    Year {
+        /// As it is written.
+        moment: String,
+        /// The first year.
+        first: i16,
+        /// The last one.
+        last: i16,
+    },
+    /// An empty list says nothing.
+    #[error("`{0} = []` would say nothing; leave it out")]
+    EmptyList(&'static str),
+    /// Nobody waits for so long.
+    #[error("`{key} = {ms}` is longer than a year; milliseconds are meant")]
+    TooLong {
+        /// Which key.
+        key: &'static str,
+        /// As it is written.
+        ms: u64,
+    },
     /// There is no such zone.
     #[error(
         "`{0}` is no zone; name one of the IANA's, like `Europe/Berlin` or `UTC`, or `site` for what each node's attribute `zone` says"
     )]
     Zone(String),
     /// It ends before it begins.
-    #[error("a freeze from {from} until {until} ends before it begins")]
+    #[error(
+        "a freeze from {from} until {until} holds at no moment: `until` is the first moment at which nodes may begin again"
+    )]
     FreezeBackwards {
         /// When it begins.
         from: String,
@@ -191,14 +219,14 @@ struct Written {
     soak_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     approval: bool,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    windows: Vec<Window>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    freeze: Vec<Freeze>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    windows: Option<Vec<Window>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    freeze: Option<Vec<Freeze>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline: Option<Deadline>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    waves: Vec<Wave>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waves: Option<Vec<Wave>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     idle: Option<WrittenCommand>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -231,10 +259,14 @@ impl TryFrom<Written> for Schedule {
             (None, None) => None,
             (Some(classes), soak_ms) => Some(After {
                 classes,
-                soak_ms: soak_ms.unwrap_or(0),
+                soak_ms: bounded("after_soak_ms", soak_ms)?,
             }),
         };
-        if written.deadline.is_some() && written.windows.is_empty() && written.idle.is_none() {
+        let windows = listed("windows", written.windows)?;
+        let freezes = listed("freeze", written.freeze)?;
+        let waves = listed("waves", written.waves)?;
+        let soak_ms = bounded("soak_ms", written.soak_ms)?;
+        if written.deadline.is_some() && windows.is_empty() && written.idle.is_none() {
             return Err(ScheduleError::DeadlineForNothing);
         }
         if written.role.is_some() && rolling.is_none() {
@@ -245,14 +277,14 @@ impl TryFrom<Written> for Schedule {
         Ok(Self {
             rolling,
             after,
-            soak_ms: written.soak_ms.unwrap_or(0),
+            soak_ms,
             approval: written.approval,
             calendar: Calendar {
-                windows: written.windows,
-                freezes: written.freeze,
+                windows,
+                freezes,
                 deadline: written.deadline,
             },
-            waves: waves::checked(written.waves)?,
+            waves: waves::checked(waves)?,
             gates: Gates::compiled(
                 written.go_if.as_deref(),
                 written.stop_if.as_deref(),
@@ -281,12 +313,12 @@ impl From<Schedule> for Written {
             after_soak_ms,
             soak_ms: (schedule.soak_ms > 0).then_some(schedule.soak_ms),
             approval: schedule.approval,
-            windows: schedule.calendar.windows,
-            freeze: schedule.calendar.freezes,
+            windows: filled(schedule.calendar.windows),
+            freeze: filled(schedule.calendar.freezes),
             deadline: schedule.calendar.deadline,
             idle: schedule.idle.map(WrittenCommand::from),
             role: schedule.role.map(WrittenRole::from),
-            waves: schedule.waves,
+            waves: filled(schedule.waves),
             go_if: source(schedule.gates.go_if.as_ref()),
             stop_if: source(schedule.gates.stop_if.as_ref()),
             metrics: schedule.gates.metrics,
@@ -296,4 +328,26 @@ impl From<Schedule> for Written {
 
 fn source(condition: Option<&Condition>) -> Option<String> {
     condition.map(|condition| condition.source().to_owned())
+}
+
+/// The longest that anybody waits for: a year, in milliseconds.
+const WAIT_MS_MAX: u64 = 366 * 86_400_000;
+
+/// A list that is there has something in it.
+fn listed<T>(key: &'static str, list: Option<Vec<T>>) -> Result<Vec<T>, ScheduleError> {
+    match list {
+        Some(list) if list.is_empty() => Err(ScheduleError::EmptyList(key)),
+        list => Ok(list.unwrap_or_default()),
+    }
+}
+
+fn filled<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+pub(super) fn bounded(key: &'static str, ms: Option<u64>) -> Result<u64, ScheduleError> {
+    match ms {
+        Some(ms) if ms > WAIT_MS_MAX => Err(ScheduleError::TooLong { key, ms }),
+        ms => Ok(ms.unwrap_or(0)),
+    }
 }

@@ -251,11 +251,11 @@ pub(crate) const CASES: &[Case] = &[
     Case(
         "[class.storage]\n",
         "[class.storage]\nschedule = { max_unavailable = \"one\" }\n",
-        "upgrade.toml:10:32: class.storage.schedule: `one` is no share of nodes; write a number of nodes, or a share like `\"5%\"` or `\"12.5%\"`",
+        "upgrade.toml:10:32: class.storage.schedule: `one` is no limit; write a number of nodes, or a share of at most 100%, like `\"5%\"` or `\"12.5%\"`",
     ),
     Case(
         "[class.storage]\n",
         "[class.storage]\nschedule = \"now\"\n",
-        "upgrade.toml:10:12: class.storage.schedule: invalid type: string \"now\", expected struct Written",
+        "upgrade.toml:10:12: class.storage.schedule: this is a text; write a table, like `{ ... }`",
     ),
 ];

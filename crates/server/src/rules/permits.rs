@@ -113,7 +113,8 @@ fn may_still_leave(draft: &Draft<'_>, fact: &PermitFact) -> Result<(), RequestRe
     let nodes = (draft.state.nodes.get(&fact.node)).zip(draft.state.fleet.node(fact.node));
     let closed = nodes.and_then(|(node, counted)| {
         let schedule = verdicts::schedule_of(draft, counted, fact.version);
-        schedule.closed(&node.attributes, draft.now_ms())
+        let passed = verdicts::passed(draft, counted, fact.version);
+        schedule.closed(&passed, &node.attributes, draft.now_ms())
     });
     closed.map_or(Ok(()), |reason| {
         refused(format!("The node does not begin now: {reason}."))

@@ -13,6 +13,7 @@ const KEYS_MAX: usize = 20_000;
 
 /// Looks at the clock.
 pub(super) fn sweep(draft: &mut Draft<'_>) {
+    clock_set_back(draft);
     fallen_silent(draft);
     expired(draft);
     for node in draft.state.queue.gone(draft.now_ms()) {
@@ -21,6 +22,31 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
     forget_keys(draft);
     labels::advance(draft);
     stops::stop(draft);
+}
+
+/// Times further ahead than this are of a clock that was wrong, not of another server's that is a little fast.
+const AHEAD_MS: u64 = 2_000;
+
+/// A clock that was ahead for a while has left times that have not come yet: until they do a soak would not end, and a node that has died would
+/// count as reachable. They are taken for now.
+fn clock_set_back(draft: &mut Draft<'_>) {
+    let now_ms = draft.now_ms();
+    let is_ahead = |at_ms: u64| at_ms > now_ms.saturating_add(AHEAD_MS);
+    let ahead = draft.state.nodes.values().filter(|fact| {
+        let times = [fact.seen_at_ms, fact.settled_at_ms, fact.steady_since_ms];
+        times.into_iter().any(is_ahead)
+    });
+    let ahead: Vec<NodeFact> = ahead.map(|fact| fact.as_ref().clone()).collect();
+    for mut fact in ahead {
+        for at_ms in [
+            &mut fact.seen_at_ms,
+            &mut fact.settled_at_ms,
+            &mut fact.steady_since_ms,
+        ] {
+            *at_ms = now_ms.min(*at_ms);
+        }
+        draft.change(Change::Node(Arc::new(fact)));
+    }
 }
 
 fn fallen_silent(draft: &mut Draft<'_>) {
@@ -47,7 +73,11 @@ fn expired(draft: &mut Draft<'_>) {
     let now_ms = draft.now_ms();
     let permits = draft.state.permits.values();
     let expired: Vec<_> = permits
-        .filter(|held| held.expires_at_ms.is_some_and(|at| at <= now_ms))
+        .filter(|held| {
+            let expires = held.expires_at_ms;
+            let longest_ms = draft.context.permit_ttl_ms + AHEAD_MS;
+            expires.is_some_and(|at| at <= now_ms || at > now_ms.saturating_add(longest_ms))
+        })
         .map(|held| held.fact.clone())
         .collect();
     for fact in expired {

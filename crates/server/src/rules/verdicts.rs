@@ -215,11 +215,21 @@ impl AskedVerdict<'_> {
             require_staged: wants_all && !self.mends,
             before_it,
             gauges: self.gauges(state),
+            passed: &passed(draft, self.asking, to.version),
             attributes: &self.fact.attributes,
             now_ms: draft.now_ms(),
         };
         evaluate(schedule, &facts)
     }
+}
+
+/// The schedules of the versions that a node passes on its way to another.
+pub(super) fn passed(draft: &Draft<'_>, node: &CountedNode, to: Version) -> Vec<Schedule> {
+    let between = draft.state.history.versions();
+    let between = between.filter(|version| *version > node.version && *version < to);
+    between
+        .map(|version| schedule_of(draft, node, version))
+        .collect()
 }
 
 /// The role with which a node asks; noted where it is another than before.

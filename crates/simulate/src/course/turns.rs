@@ -178,6 +178,13 @@ impl CourseUnderWay<'_> {
         let release = self.scenario.history.release(goal);
         let upgrade = self.summaries.get(&goal);
         let gauges = self.gauges(asking, goal);
+        let between = self.scenario.history.versions();
+        let between = between.filter(|version| *version > asking.version && *version < goal);
+        let passed = between.map(|version| {
+            let seat = asking.seats.get(&version);
+            self.schedules.at(version, seat).clone()
+        });
+        let passed: Vec<Schedule> = passed.collect();
         let facts = Facts {
             upgrade,
             paused: self.paused(),
@@ -190,6 +197,7 @@ impl CourseUnderWay<'_> {
             require_staged: release.is_none_or(|release| release.settings.require_staged),
             before_it,
             gauges: gauges.as_ref(),
+            passed: &passed,
             attributes: &self.scenario.nodes[self.cast.actors[number].node].attributes,
             now_ms: self.now_ms,
         };

@@ -19,7 +19,7 @@ pub struct Deadline {
 impl Deadline {
     /// When that is for a node whose site is in this zone; none where that is not known.
     pub(in crate::schedule) fn instant(&self, site: &SiteZone) -> Option<Timestamp> {
-        instant(self.at, self.zone.of(site)?)
+        Some(instant(self.at, self.zone.of(site)?))
     }
 }
 

@@ -28,6 +28,7 @@ fn verdict(schedule: &Schedule, nodes: &[NodeFact], roles: [Option<&str>; 3]) ->
         require_staged: true,
         before_it: 0,
         gauges: None,
+        passed: &[],
         attributes: &system.nodes[0].attributes,
         now_ms: 0,
     };

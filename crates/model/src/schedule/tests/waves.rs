@@ -47,6 +47,7 @@ fn asked(text: &str, all: &System, id: u32, now_ms: u64) -> Verdict {
         permits: all.permits.iter().map(renumbered).collect(),
         before_it: 0,
         gauges: None,
+        passed: Vec::new(),
     };
     ask(&schedule(text), &system, now_ms)
 }

@@ -1,5 +1,6 @@
 //! The rules, without a server: a small world whose clock stands still until it is moved.
 
+mod clock;
 mod labels;
 mod members;
 mod nodes;

@@ -96,7 +96,10 @@ impl Rows {
             Change::ForgetKeysBefore(at_ms) => self.forget_keys_before = Some(number(*at_ms)),
             // The other servers hear of it; whoever starts later does without.
             Change::Stopped(stopped) => {
-                self.set("stopped", Some(stopped).filter(|stopped| !stopped.is_empty()))?;
+                self.set(
+                    "stopped",
+                    Some(stopped).filter(|stopped| !stopped.is_empty()),
+                )?;
             }
             Change::Heard(_)
             | Change::Queue(_)
