@@ -14,6 +14,7 @@ use crate::udb::{Change, SignedLabels};
 use model::api::{
     EventKind, LabelMode, LabelOrder, LabelSecret, LabelsAction, LabelsFact, LabelsHeld, LabelsView,
 };
+use std::sync::Arc;
 
 /// By how much a node's clock must have moved against the server's for that to be stored again.
 const CLOCK_STEP_S: u64 = 30;
@@ -205,6 +206,20 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
     let order = LabelOrder::new(order.step + 1, order.demanded, signing, keys);
     draft.change(Change::Labels(Some(SignedLabels { mode, order })));
     draft.event(EventKind::LabelsChanged, None, None, message);
+}
+
+/// The order in force at a node that may have taken others since the database that says so was set back.
+const NOT_KNOWN: &str = "?";
+
+/// What nodes acknowledged is not known any more: since the backup they may have taken another key, and who is away cannot be told of this
+/// one. They count as awaited until they say what they do.
+pub(super) fn are_not_known(draft: &mut Draft<'_>) {
+    let nodes = draft.nodes();
+    let nodes = nodes.into_iter();
+    for mut fact in nodes.filter(|fact| !fact.labels.in_force.is_empty()) {
+        NOT_KNOWN.clone_into(&mut fact.labels.in_force);
+        draft.change(Change::NodeQuietly(Arc::new(fact)));
+    }
 }
 
 /// Who has not acknowledged what nodes are told now, by name.

@@ -1,7 +1,7 @@
 //! A database that was restored from a backup, or replaced, lacks what happened since. The agents know more of it: by what they
 //! have seen, a server finds out, begins a new epoch, and takes back what they remember.
 
-use super::{Draft, permits, retirement, withdrawal};
+use super::{Draft, labels, permits, retirement, withdrawal};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::state::Whereabouts;
 use crate::udb::{Change, HeldPermit, ServerLife};
@@ -70,6 +70,7 @@ fn begin_anew(draft: &mut Draft<'_>, seen: &Moment, remembered: &RememberedSyste
         message.to_owned(),
     );
     pause(draft);
+    labels::are_not_known(draft);
     take_back_public(draft, remembered);
     take_back_for_good(draft, remembered);
 }

@@ -67,6 +67,47 @@ impl World {
     }
 }
 
+#[test]
+fn what_was_acknowledged_about_labels_before_a_backup_is_not_known_after_it() {
+    let mut world = restarted(World::with(&[STORAGE]));
+    let nodes = [world.settled("a", 1), world.settled("b", 1)];
+    let fresh = model::api::LabelSecret {
+        generation: 0,
+        key: "ab".repeat(32),
+    };
+    let sign = Order::Labels(model::api::LabelsAction::Sign, fresh.clone());
+    let _: model::api::LabelsView = world.ask(sign).expect("done");
+    let acknowledges = |world: &mut World, node| {
+        let order = world.state.label_order().id;
+        let held = model::api::LabelsHeld {
+            seen: order.clone(),
+            in_force: order,
+            clock_ms: world.context.now_ms,
+        };
+        let request = MembersRequest {
+            labels: Some(held),
+            ..MembersRequest::default()
+        };
+        let () = world.ask(Order::Members(node, request)).expect("heard");
+    };
+    for node in nodes {
+        acknowledges(&mut world, node);
+    }
+    assert_eq!(world.state.labels_view().awaited, [""; 0]);
+    // One comes that has seen more than the backup has; the other one's agent is away.
+    world.tells_everything(nodes[0], report(1), RememberedSystem::default());
+    acknowledges(&mut world, nodes[0]);
+    assert_eq!(world.state.labels_view().awaited, ["b"]);
+    let demand = Order::Labels(model::api::LabelsAction::Demand, fresh);
+    let refused = world.refused(demand);
+    assert!(
+        refused.detail.starts_with("b has not signed"),
+        "{refused:?}"
+    );
+    acknowledges(&mut world, nodes[1]);
+    assert_eq!(world.state.labels_view().awaited, [""; 0]);
+}
+
 fn holding(version: u32, digest: &str) -> NodeReport {
     NodeReport {
         holds: vec![held(version, digest)],
