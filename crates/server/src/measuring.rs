@@ -2,19 +2,25 @@
 
 use crate::http::App;
 use crate::prometheus::{NodeValues, Prometheus};
-use crate::rules::Order;
 use crate::state::SystemState;
-use crate::udb::MeasuredClass;
+use crate::udb::StoppedClass;
 use model::api::NodeFact;
 use model::ids::{NodeId, Revision, Version};
 use model::schedule::{CallGauges, ClassGauges, MetricGauge};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How long the calls are counted that conditions see.
 const CALLS_MS: u64 = 60_000;
+
+/// How often what nodes have counted is kept, to be compared with later.
+const KEPT_EVERY_MS: u64 = 10_000;
+
+/// What was measured last of each class with conditions.
+pub(crate) type Measurements = Arc<BTreeMap<StoppedClass, ClassGauges>>;
 
 /// A class on its way to a version, whose schedule has conditions.
 #[derive(Clone, Debug)]
@@ -27,13 +33,14 @@ struct GatedClass {
     nodes: Vec<(Arc<NodeFact>, bool)>,
 }
 
-/// The calls that nodes have counted, a while ago and now.
+/// The calls that nodes had counted some times ago.
 #[derive(Debug, Default)]
 struct CallCounts(VecDeque<(u64, HashMap<NodeId, CallGauges>)>);
 
-/// Measures until the server ends; of several servers over one database one does.
+/// Measures until the server ends. Each server does, for its own decisions: nothing of it is stored, and nothing waits for it.
 pub(crate) async fn measure(app: App) {
     let prometheus = app.config.prometheus.as_ref().map(Prometheus::new);
+    let prometheus = prometheus.map(|made| made.map(Arc::new));
     let mut calls = CallCounts::default();
     let mut tick = interval(Duration::from_millis(app.config.measure_ms.max(1)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -42,39 +49,68 @@ pub(crate) async fn measure(app: App) {
         let gated = gated(&app.state_writer.state());
         if gated.is_empty() {
             calls.0.clear();
+            app.state_writer.note_measured(Measurements::default());
             continue;
         }
-        let turn = app.udb.alone(Box::pin(async {
-            let now_ms = app.config.clock.now_ms();
-            calls.note(now_ms, &gated);
-            let mut measured = Vec::new();
-            for class in &gated {
-                let mut gauges = ClassGauges {
-                    at_ms: now_ms,
-                    revision: class.revision,
-                    calls: calls.within(now_ms, class),
-                    metrics: BTreeMap::new(),
+        let now_ms = app.config.clock.now_ms();
+        let mut values = values(prometheus.as_ref(), &gated).await;
+        let measured = gated.iter().map(|class| {
+            let metrics = class.metrics.iter().map(|(name, query)| {
+                let found = values.get(query).cloned();
+                let found = found.unwrap_or_else(|| Err("it was not asked for".to_owned()));
+                let gauge = match found {
+                    Ok(values) => means(class, &values),
+                    Err(why) => MetricGauge::Unknown(why),
                 };
-                for (name, query) in &class.metrics {
-                    let gauge = gauge(prometheus.as_ref(), class, query).await;
-                    gauges.metrics.insert(name.clone(), gauge);
-                }
-                measured.push(MeasuredClass {
-                    version: class.version,
-                    class: class.class.to_string(),
-                    gauges,
-                });
-            }
-            let order = Order::Measured(measured);
-            let noted = app.state_writer.ask(order, "server".to_owned(), None).await;
-            if let Err(refusal) = noted {
-                tracing::debug!(detail = refusal.detail, "what was measured is not noted");
-            }
-        }));
-        if let Err(error) = turn.await {
-            tracing::debug!(%error, "nothing is measured while the database cannot be used");
-        }
+                (name.clone(), gauge)
+            });
+            let gauges = ClassGauges {
+                at_ms: now_ms,
+                revision: class.revision,
+                calls: calls.within(now_ms, class),
+                metrics: metrics.collect(),
+            };
+            let at = StoppedClass {
+                version: class.version,
+                class: class.class.to_string(),
+            };
+            (at, gauges)
+        });
+        let measured: Measurements = Arc::new(measured.collect());
+        values.clear();
+        calls.note(now_ms, &gated);
+        app.state_writer.note_measured(measured);
     }
+}
+
+/// What each query gives, asked all at once: one that is not answered keeps no other waiting.
+async fn values(
+    prometheus: Option<&Result<Arc<Prometheus>, String>>,
+    gated: &[GatedClass],
+) -> HashMap<String, Result<Arc<NodeValues>, String>> {
+    let queries = gated.iter().flat_map(|class| class.metrics.values());
+    let queries: BTreeSet<String> = queries.cloned().collect();
+    let none = "the server knows no Prometheus: start it with `--prometheus URL`";
+    let prometheus = match prometheus {
+        None => Err(none.to_owned()),
+        Some(made) => made.clone(),
+    };
+    let prometheus = match prometheus {
+        Ok(prometheus) => prometheus,
+        Err(why) => {
+            let all = queries.into_iter();
+            return all.map(|query| (query, Err(why.clone()))).collect();
+        }
+    };
+    let mut asking = JoinSet::new();
+    for query in queries {
+        let prometheus = Arc::clone(&prometheus);
+        asking.spawn(async move {
+            let values = prometheus.values(&query).await.map(Arc::new);
+            (query, values)
+        });
+    }
+    asking.join_all().await.into_iter().collect()
 }
 
 /// Each class whose schedule has conditions, and that has nodes which are not there yet.
@@ -125,24 +161,7 @@ fn nodes_of(
     nodes.collect()
 }
 
-/// What a query gives of a class: the means over those of its nodes that are there, and over the others.
-async fn gauge(
-    prometheus: Option<&Result<Prometheus, String>>,
-    class: &GatedClass,
-    query: &str,
-) -> MetricGauge {
-    match prometheus {
-        None => MetricGauge::Unknown(
-            "the server knows no Prometheus: start it with `--prometheus URL`".to_owned(),
-        ),
-        Some(Err(why)) => MetricGauge::Unknown(why.clone()),
-        Some(Ok(prometheus)) => match prometheus.values(query).await {
-            Ok(values) => means(class, &values),
-            Err(why) => MetricGauge::Unknown(why),
-        },
-    }
-}
-
+/// What the values of nodes say of a class: the means over those of its nodes that are there, and over the others.
 fn means(class: &GatedClass, values: &NodeValues) -> MetricGauge {
     let (mut new, mut old) = ((0.0, 0.0), (0.0, 0.0));
     for (fact, is_there) in &class.nodes {
@@ -178,8 +197,15 @@ fn counted(fact: &NodeFact) -> CallGauges {
 }
 
 impl CallCounts {
-    /// Notes what nodes say now, and drops what is older than is looked at.
+    /// Keeps what nodes say now, and drops what is older than is looked at.
     fn note(&mut self, now_ms: u64, gated: &[GatedClass]) {
+        let last_ms = self.0.back().map(|(at_ms, _)| *at_ms);
+        // A clock that was set back makes what was kept before worthless.
+        if last_ms.is_some_and(|last_ms| last_ms > now_ms) {
+            self.0.clear();
+        } else if last_ms.is_some_and(|last_ms| now_ms < last_ms.saturating_add(KEPT_EVERY_MS)) {
+            return;
+        }
         let nodes = gated.iter().flat_map(|class| &class.nodes);
         let counts = nodes.map(|(fact, _)| (fact.node, counted(fact)));
         self.0.push_back((now_ms, counts.collect()));
@@ -189,18 +215,17 @@ impl CallCounts {
         }
     }
 
-    /// What those of a class that are there have counted within the last minute; none before it was watched for that long. The counts of an
-    /// agent that was started meanwhile begin anew.
+    /// What those of a class that are there have counted within the last minute or a little more; none before it was watched for that long. The
+    /// counts of an agent that was started meanwhile begin anew.
     fn within(&self, now_ms: u64, class: &GatedClass) -> Option<CallGauges> {
         let (first_ms, before) = self.0.front()?;
-        let (_, now) = self.0.back()?;
         if first_ms.saturating_add(CALLS_MS) > now_ms {
             return None;
         }
         let mut all = CallGauges::default();
         let there = class.nodes.iter().filter(|(_, is_there)| *is_there);
         for (fact, _) in there {
-            let is = now.get(&fact.node).copied().unwrap_or_default();
+            let is = counted(fact);
             let was = before.get(&fact.node).copied().unwrap_or_default();
             let was = if was.calls > is.calls || was.refused > is.refused {
                 CallGauges::default()
@@ -211,5 +236,104 @@ impl CallCounts {
             all.refused += is.refused - was.refused;
         }
         Some(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::api::NodeReport;
+
+    fn node(number: u32, counters: &[(&str, u64)]) -> Arc<NodeFact> {
+        let counters = counters.iter();
+        let counters = counters.map(|(name, count)| ((*name).to_owned(), *count));
+        Arc::new(NodeFact {
+            node: NodeId(number),
+            name: format!("n{number}"),
+            report: NodeReport {
+                counters: counters.collect(),
+                ..NodeReport::default()
+            },
+            ..NodeFact::default()
+        })
+    }
+
+    fn class(nodes: Vec<(Arc<NodeFact>, bool)>) -> GatedClass {
+        GatedClass {
+            version: Version(2),
+            revision: Revision(1),
+            class: Arc::from("web"),
+            metrics: BTreeMap::new(),
+            nodes,
+        }
+    }
+
+    #[test]
+    fn calls_are_those_of_the_last_minute_at_nodes_that_are_there() {
+        let mut calls = CallCounts::default();
+        let at = |past: u64, refused: u64| {
+            let old = node(2, &[("calls.past.1", 9 * past), ("refused", 9)]);
+            let new = [
+                ("calls.past.1", past),
+                ("calls.direct", 1_000),
+                ("refused", refused),
+            ];
+            class(vec![(node(1, &new), true), (old, false)])
+        };
+        let start_ms = 1_000_000;
+        for turn in 0..6 {
+            let now_ms = start_ms + turn * KEPT_EVERY_MS;
+            let seen = at(100 * turn, turn);
+            assert_eq!(
+                calls.within(now_ms, &seen),
+                None,
+                "not watched for long enough"
+            );
+            calls.note(now_ms, &[seen]);
+        }
+        let minute_ms = start_ms + CALLS_MS;
+        let within = calls.within(minute_ms, &at(600, 6)).expect("a minute");
+        assert_eq!((within.calls, within.refused), (606, 6));
+        calls.note(minute_ms, &[at(600, 6)]);
+        calls.note(minute_ms + KEPT_EVERY_MS, &[at(700, 7)]);
+        // The first of them is older than a minute now.
+        let later_ms = minute_ms + 2 * KEPT_EVERY_MS;
+        let within = calls.within(later_ms, &at(800, 7)).expect("a minute");
+        assert_eq!((within.calls, within.refused), (706, 6));
+        // An agent that was started anew counts from the beginning.
+        let within = calls.within(later_ms, &at(5, 0)).expect("a minute");
+        assert_eq!((within.calls, within.refused), (5, 0));
+        // A clock that was set back.
+        calls.note(start_ms, &[at(5, 0)]);
+        assert_eq!(calls.within(start_ms, &at(5, 0)), None);
+    }
+
+    #[test]
+    fn means_are_over_nodes_that_are_there_and_over_the_others() {
+        let three = class(vec![
+            (node(1, &[]), true),
+            (node(2, &[]), false),
+            (node(3, &[]), false),
+        ]);
+        let values = |all: &[(&str, f64)]| {
+            let all = all.iter().map(|(name, value)| ((*name).to_owned(), *value));
+            means(&three, &all.collect())
+        };
+        let known = MetricGauge::Known {
+            new: Some(0.5),
+            old: Some(2.0),
+        };
+        assert_eq!(
+            values(&[("n1", 0.5), ("n2", 1.0), ("n3", 3.0), ("x", 9.0)]),
+            known
+        );
+        let one = MetricGauge::Known {
+            new: None,
+            old: Some(1.0),
+        };
+        assert_eq!(values(&[("n2", 1.0)]), one);
+        assert!(
+            matches!(values(&[("x", 1.0)]), MetricGauge::Unknown(why) if why.contains("no value of a node of web"))
+        );
     }
 }

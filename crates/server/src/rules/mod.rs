@@ -25,9 +25,10 @@ pub(crate) use identities::{AdmittedBy, Applicant, CertifiedAsker, still_counts}
 pub(crate) use set_back::RANDOM_MASK;
 pub(crate) use sync::check as check_sync;
 
+use crate::measuring::Measurements;
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
-use crate::udb::{Change, KeptText, MeasuredClass};
+use crate::udb::{Change, KeptText};
 use identity::PeerCertificate;
 use model::api::{
     ApproveRequest, EnrolRequest, EventKind, InviteRequest, LabelSecret, LabelsAction,
@@ -77,8 +78,6 @@ pub(crate) enum Order {
     Retire(RetireRequest),
     /// The server itself has something to say.
     Remark(EventKind, String),
-    /// What conditions of schedules look at was measured.
-    Measured(Vec<MeasuredClass>),
     /// Time has passed.
     Sweep,
     /// The server forgets entries of the history before this one.
@@ -113,6 +112,8 @@ pub(crate) struct DecisionContext {
     pub(crate) certificate_ms: u64,
     /// A random number, for a history that begins.
     pub(crate) random: u64,
+    /// What conditions of schedules look at, as it was measured last.
+    pub(crate) measured: Measurements,
 }
 
 /// A node that says that it asks more rarely than agents can be told to, every hour, counts as silent all the same.
@@ -175,10 +176,6 @@ pub(crate) fn decide<'a>(
         Order::SetPublic(request) => value(&public::set(&mut draft, request)?),
         Order::Retire(request) => value(&retirement::retire(&mut draft, request)?),
         Order::Remark(kind, message) => value(&draft.event(*kind, None, None, message.clone())),
-        Order::Measured(classes) => {
-            draft.change(Change::Measured(classes.clone()));
-            Value::Null
-        }
         Order::Sweep => value(&sweep::sweep(&mut draft)),
         Order::ForgetEvents(before) => {
             draft.change(Change::ForgetEventsBefore(*before));

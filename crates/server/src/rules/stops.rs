@@ -1,6 +1,7 @@
 //! `stop_if` of schedules: the system is paused where a class does badly on its way to a version. It never goes back by itself.
 
 use super::Draft;
+use crate::measuring::Measurements;
 use crate::state::SystemState;
 use crate::udb::{Change, StoppedClass};
 use model::api::{EventKind, Pause};
@@ -11,7 +12,7 @@ use std::collections::BTreeSet;
 pub(super) fn stop(draft: &mut Draft<'_>) {
     let state = draft.state;
     let mut stopped = state.stopped.clone();
-    for (class, judged) in judged(state, draft.now_ms()) {
+    for (class, judged) in judged(state, &draft.context.measured, draft.now_ms()) {
         match judged {
             Judgement::Unknown { .. } => {}
             Judgement::HoldsNot { .. } => drop(stopped.remove(&class.stopped)),
@@ -36,7 +37,11 @@ struct GuardedClass {
 }
 
 /// What the conditions say of classes of which nodes are not there yet.
-fn judged(state: &SystemState, now_ms: u64) -> Vec<(GuardedClass, Judgement)> {
+fn judged(
+    state: &SystemState,
+    measured: &Measurements,
+    now_ms: u64,
+) -> Vec<(GuardedClass, Judgement)> {
     let mut all = Vec::new();
     for version in state.history.versions() {
         let Some(release) = state.history.release(version) else {
@@ -55,7 +60,7 @@ fn judged(state: &SystemState, now_ms: u64) -> Vec<(GuardedClass, Judgement)> {
                 version,
                 class: class.name.clone(),
             };
-            let gauges = state.gauges.get(&stopped);
+            let gauges = measured.get(&stopped);
             let gates = &class.schedule.gates;
             let judged = gates.stops(tally, gauges, revision, now_ms);
             let condition = gates.stop_if.as_ref();

@@ -3,7 +3,7 @@
 
 use super::{Draft, permits, set_back, unknown_node};
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::state::{SystemState, Whereabouts};
+use crate::state::Whereabouts;
 use crate::udb::{Change, QueuedNode, StoppedClass};
 use model::api::{AHEAD_MAX, NodeFact, NodeStatus, VerdictAnswer, VerdictRequest, WaitCause};
 use model::fleet::{ClassSeat, CountedNode};
@@ -144,8 +144,8 @@ impl AskedVerdict<'_> {
     }
 
     /// What was measured last of its class on its way there.
-    fn gauges<'s>(&self, state: &'s SystemState) -> Option<&'s ClassGauges> {
-        state.gauges.get(&StoppedClass {
+    fn gauges<'d>(&self, draft: &'d Draft<'_>) -> Option<&'d ClassGauges> {
+        draft.context.measured.get(&StoppedClass {
             version: self.to.version,
             class: self.class().to_owned(),
         })
@@ -214,7 +214,7 @@ impl AskedVerdict<'_> {
             // The interfaces of a revision are those of what runs.
             require_staged: wants_all && !self.mends,
             before_it,
-            gauges: self.gauges(state),
+            gauges: self.gauges(draft),
             passed: &passed(draft, self.asking, to.version),
             attributes: &self.fact.attributes,
             now_ms: draft.now_ms(),

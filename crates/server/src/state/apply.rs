@@ -3,7 +3,6 @@
 use super::{PublishedRevision, SystemState};
 use crate::udb::{
     Change, FORGOTTEN_KEPT, HeardNode, KeyRecord, LIVES_KEPT, LoggedCommit, SignedLabels,
-    StoppedClass,
 };
 use model::api::{IdentityFact, NodeFact};
 use model::ids::NodeId;
@@ -71,16 +70,6 @@ impl SystemState {
                 self.count(*node, true);
             }
             Change::Stopped(stopped) => self.stopped.clone_from(stopped),
-            Change::Measured(classes) => {
-                let classes = classes.iter().map(|measured| {
-                    let at = StoppedClass {
-                        version: measured.version,
-                        class: measured.class.clone(),
-                    };
-                    (at, measured.gauges.clone())
-                });
-                self.gauges = classes.collect();
-            }
             Change::Labels(labels) => self.put_labels(labels.as_ref()),
             Change::Approve(approval) => self.approvals.push(approval.clone()),
             Change::Node(fact) | Change::NodeQuietly(fact) | Change::NodeHeard(fact) => {

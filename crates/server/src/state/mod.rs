@@ -28,7 +28,6 @@ use model::expression::NodeScope;
 use model::fleet::Fleet;
 use model::ids::{NodeId, PermitId, Revision, Version};
 use model::release::{History, HistoryError};
-use model::schedule::ClassGauges;
 use queue::PermitQueue;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -61,8 +60,6 @@ pub(crate) struct SystemState {
     pub(crate) stopped: BTreeSet<StoppedClass>,
     /// The roles that nodes had when they asked last.
     pub(crate) roles: BTreeMap<NodeId, Arc<str>>,
-    /// What was measured last of classes with conditions.
-    pub(crate) gauges: BTreeMap<StoppedClass, ClassGauges>,
     pub(crate) approvals: Vec<Approval>,
     pub(crate) nodes: BTreeMap<NodeId, Arc<NodeFact>>,
     pub(crate) names: BTreeMap<String, NodeId>,
@@ -132,7 +129,6 @@ impl SystemState {
             labels: stored.labels,
             stopped: stored.stopped,
             roles: BTreeMap::new(),
-            gauges: BTreeMap::new(),
             approvals: stored.approvals,
             names: nodes
                 .values()

@@ -7,6 +7,7 @@ mod task;
 mod tests;
 
 use crate::config::ServerConfig;
+use crate::measuring::Measurements;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::RepositoryFolder;
 use crate::rules::{CertifiedAsker, Order};
@@ -53,6 +54,8 @@ struct DurableState {
     event: watch::Sender<u64>,
     /// Why the last commit failed; none when it did not.
     trouble: Mutex<Option<String>>,
+    /// What conditions of schedules look at, as it was measured last.
+    measured: RwLock<Measurements>,
     /// The number of the members' list, and of what those wait for that want to be known.
     members: watch::Sender<(u64, u64)>,
 }
@@ -78,6 +81,7 @@ impl StateWriter {
             members: watch::Sender::new((state.members.at, state.members.acks)),
             state: RwLock::new(state.clone()),
             trouble: Mutex::default(),
+            measured: RwLock::default(),
         });
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let task = Task {
@@ -132,6 +136,11 @@ impl StateWriter {
     /// The durable state.
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, SystemState> {
         read(&self.shared.state)
+    }
+
+    /// Has decisions go by what was measured.
+    pub(crate) fn note_measured(&self, measured: Measurements) {
+        *self.shared.measured.write() = measured;
     }
 
     /// Why nothing can be stored now, if that is so.

@@ -105,6 +105,7 @@ impl Task {
             return Ok(reply);
         }
         let context = DecisionContext {
+            measured: self.shared.measured.read().clone(),
             now_ms: self.config.clock.now_ms(),
             author: request.author.clone(),
             reachable_ms: self.config.reachable_ms,

@@ -22,7 +22,6 @@ use model::api::{
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Revision, Version};
-use model::schedule::ClassGauges;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,17 +64,6 @@ pub struct StoppedClass {
     pub version: Version,
     /// The class, as it is called there.
     pub class: String,
-}
-
-/// What was measured of a class on its way to a version.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MeasuredClass {
-    /// The version.
-    pub version: Version,
-    /// The class, as it is called there.
-    pub class: String,
-    /// What was measured.
-    pub gauges: ClassGauges,
 }
 
 /// A node that waits for room in a group.
@@ -179,8 +167,6 @@ pub enum Change {
     Stopped(BTreeSet<StoppedClass>),
     /// A node has this role just now; kept in memory only, by every server.
     Role(NodeId, String),
-    /// What was measured last of classes with conditions; kept in memory only, by every server.
-    Measured(Vec<MeasuredClass>),
     /// An upgrade is approved.
     Approve(Approval),
     /// A node is new or has changed.
@@ -233,7 +219,6 @@ impl Change {
                 | Self::Queue(_)
                 | Self::Unqueue(_)
                 | Self::Stopped(_)
-                | Self::Measured(_)
                 | Self::Role(..)
                 | Self::Identity(_)
                 | Self::Invitation(_)
@@ -281,7 +266,6 @@ impl Change {
                 | Self::Heard(_)
                 | Self::Queue(_)
                 | Self::Unqueue(_)
-                | Self::Measured(_)
                 | Self::Role(..)
         )
     }

@@ -84,7 +84,6 @@ pub(crate) async fn everything_comes_back(udb: &impl Udb) {
         Change::Labels(Some(labels())),
         Change::Stopped([stopped("web"), stopped("db")].into()),
         Change::Stopped([stopped("db")].into()),
-        Change::Measured(Vec::new()),
         Change::Approve(approval()),
         Change::Node(Arc::new(node(1, "n1"))),
         Change::NodeQuietly(Arc::new(node(2, "n2"))),

@@ -11,6 +11,7 @@ mod set_back;
 mod verdicts;
 
 use super::{DecisionContext, Order, Publication, decide};
+use crate::measuring::Measurements;
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use crate::udb::Change;
@@ -47,6 +48,7 @@ impl World {
                 permit_ttl_ms: 60_000,
                 certificate_ms: 1_000_000,
                 random: 0xfeed_beef,
+                measured: Measurements::default(),
             },
         }
     }

@@ -101,11 +101,7 @@ impl Rows {
                     Some(stopped).filter(|stopped| !stopped.is_empty()),
                 )?;
             }
-            Change::Heard(_)
-            | Change::Queue(_)
-            | Change::Unqueue(_)
-            | Change::Measured(_)
-            | Change::Role(..) => {}
+            Change::Heard(_) | Change::Queue(_) | Change::Unqueue(_) | Change::Role(..) => {}
         }
         Ok(())
     }
@@ -166,7 +162,6 @@ fn is_news(change: &Change) -> bool {
             | Change::Heard(_)
             | Change::Queue(_)
             | Change::Unqueue(_)
-            | Change::Measured(_)
             | Change::Role(..)
     )
 }

@@ -61,7 +61,6 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
         | Change::Heard(_)
         | Change::Queue(_)
         | Change::Unqueue(_)
-        | Change::Measured(_)
         | Change::Role(..) => Ok(()),
         Change::Forget(node, name) => forget(to, *node, name),
         Change::Permit(held) => put_permit(to, held),
