@@ -6,7 +6,7 @@ use crate::globals::Globals;
 use crate::{describe, output};
 use clap::Args;
 use client::Client;
-use model::api::{DisagreeingNode, FleetView, SystemView, UpgradeSummary};
+use model::api::{DisagreeingNode, FleetView, OnceFact, OnceState, SystemView, UpgradeSummary};
 
 /// So many nodes are shown one by one.
 const NODES_SHOWN: u64 = 200;
@@ -91,6 +91,9 @@ fn print(view: &SystemView, counts: Option<&FleetView>) -> anyhow::Result<()> {
             .collect();
         output::line(format!("\nPublic versions: {}", services.join(", ")))?;
     }
+    for once in &view.once {
+        output::line(done_once(once))?;
+    }
     if permits > 0 {
         output::line(format!("Permits held: {permits} (`upstart permit list`)"))?;
     }
@@ -102,6 +105,24 @@ fn print(view: &SystemView, counts: Option<&FleetView>) -> anyhow::Result<()> {
         return output::line(describe::NO_NODES);
     }
     output::print_table(&describe::nodes_table(view.nodes.iter()))
+}
+
+/// Where something stands that is done once for the whole system.
+fn done_once(fact: &OnceFact) -> String {
+    let (name, node) = (output::within(&fact.name), output::within(&fact.node));
+    let what = format!("Once for the system, `{name}` of version {}:", fact.version);
+    let attempt = match fact.attempts {
+        0 | 1 => String::new(),
+        attempts => format!(", attempt {attempts}"),
+    };
+    match fact.state {
+        OnceState::Given => format!("{what} {node} does it{attempt}"),
+        OnceState::Done => format!("{what} done by {node}"),
+        OnceState::Failed => format!(
+            "{what} failed at {node}{attempt}, and is tried again: {}",
+            output::within(&fact.why)
+        ),
+    }
 }
 
 /// How many nodes of each class stand where.

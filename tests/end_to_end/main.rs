@@ -26,6 +26,7 @@ mod networks;
 mod object_store;
 mod observed;
 mod odd_moments;
+mod once;
 mod operating;
 mod peers;
 mod recording;

@@ -12,7 +12,8 @@ use crate::vital::Vital;
 use client::{Client, ClientError};
 use model::api::{
     Disagreement, EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, HeldUpgrade, Moment, NewEvent,
-    NodeIdentity, NodeReport, NodeView, Phase, RememberedSystem, SyncNumber, SyncRequest,
+    NodeIdentity, NodeReport, NodeView, OnceOrder, Phase, RememberedSystem, SyncNumber,
+    SyncRequest,
 };
 use model::ids::{NodeId, Version};
 use model::machine::Place;
@@ -61,6 +62,8 @@ pub(crate) struct ServerLink {
     pub(crate) renumbered: watch::Receiver<bool>,
     /// What the server does not have as it lies at the node: its views are not followed then.
     pub(crate) disagreement: watch::Receiver<Option<Disagreement>>,
+    /// What the node is to do once for the whole system, as it was told last.
+    pub(crate) once: watch::Receiver<Option<OnceOrder>>,
     /// The newest moment of the server's history that was seen.
     pub(crate) moment: watch::Receiver<Option<Moment>>,
     /// Why the node takes nothing new from the server, in words; none while it does.
@@ -106,6 +109,7 @@ pub(crate) fn start(
     let (forgotten, is_forgotten) = watch::channel(false);
     let (renumbered, is_renumbered) = watch::channel(false);
     let (disagreement, found) = watch::channel(None);
+    let (once_sender, once) = watch::channel(None);
     let memory = ServerMemory::load(layout);
     let moment = memory.subscribe();
     let conversation = ServerConversation {
@@ -122,6 +126,7 @@ pub(crate) fn start(
         memory,
         wants_everything: false,
         disagreement,
+        once: once_sender,
         layout: layout.clone(),
         poll: Duration::from_millis(config.poll_ms),
         cache: cache.into_boxed_path(),
@@ -149,6 +154,7 @@ pub(crate) fn start(
         forgotten: is_forgotten,
         renumbered: is_renumbered,
         disagreement: found,
+        once,
         moment,
         distrust: Arc::default(),
     }
@@ -185,6 +191,7 @@ struct ServerConversation {
     forgotten: watch::Sender<bool>,
     renumbered: watch::Sender<bool>,
     disagreement: watch::Sender<Option<Disagreement>>,
+    once: watch::Sender<Option<OnceOrder>>,
     /// What was said of the server.
     contact: Contact,
 }
@@ -375,6 +382,14 @@ impl ServerConversation {
         let answer = answer?;
         self.waiting.drain(..count);
         self.memory.saw(answer.moment);
+        let order = answer.once;
+        self.once.send_if_modified(|known| {
+            let is_news = order.is_some() && *known != order;
+            if is_news {
+                known.clone_from(&order);
+            }
+            is_news
+        });
         if let Some(view) = answer.view {
             self.take(view);
         }

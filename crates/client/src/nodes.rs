@@ -3,7 +3,7 @@
 use crate::transport::OutgoingRequest;
 use crate::{Client, ClientError};
 use model::api::{
-    EnrolRequest, Enrolled, MembersRequest, MembersResponse, NodeFact, Page, PermitFact,
+    EnrolRequest, Enrolled, MembersRequest, MembersResponse, NodeFact, OnceEnded, Page, PermitFact,
     SyncRequest, SyncResponse, VerdictAnswer, VerdictRequest,
 };
 use model::ids::{NodeId, PermitId};
@@ -119,6 +119,17 @@ impl Client {
         // No key: an answer that was remembered would be an old one.
         let call = OutgoingRequest::new(http::Method::POST, &path, false);
         self.tell(call, request).await
+    }
+
+    /// Says how something ended that a node was told to do once for the whole system (`POST /v1/nodes/{id}/once`).
+    ///
+    /// # Errors
+    /// 404 `/problems/unknown-node`; 409 `/problems/once-refused`: it is not for this node any more.
+    pub async fn once_ended(&self, node: NodeId, ended: &OnceEnded) -> Result<(), ClientError> {
+        let node = node.to_string();
+        let path = ["v1", "nodes", &node, "once"];
+        let call = OutgoingRequest::new(http::Method::POST, &path, false);
+        self.tell(call, ended).await
     }
 
     /// Makes a permit last until it is ended (`POST /v1/permits/{id}/confirm`).

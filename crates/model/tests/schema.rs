@@ -15,6 +15,9 @@ from = 2
 [settings.calls]
 [removed]
 classes = ['old']
+[once.finish]
+class = 'storage'
+command = ['true']
 [class.storage]
 [class.storage.schedule]
 max_unavailable = 1
@@ -70,7 +73,7 @@ command = ['true']
 ";
 
 /// Where each kind of table is described in the schema, and its header in the file.
-const SECTIONS: [(&str, &str); 23] = [
+const SECTIONS: [(&str, &str); 24] = [
     ("", ""),
     ("/definitions/settings", "[settings]\n"),
     (
@@ -78,6 +81,7 @@ const SECTIONS: [(&str, &str); 23] = [
         "[settings.calls]\n",
     ),
     ("/properties/removed", "[removed]\n"),
+    ("/definitions/once", "[once.finish]\n"),
     ("/definitions/class", "[class.storage]\n"),
     ("/definitions/schedule", "[class.storage.schedule]\n"),
     (

@@ -16,7 +16,7 @@ pub enum WaitKind {
 }
 
 /// The words by which a kind is known.
-const WORDS: [(WaitCode, &str); 22] = [
+const WORDS: [(WaitCode, &str); 23] = [
     (WaitCode::Paused, "paused by "),
     (WaitCode::Limit, " may be unavailable at once"),
     (WaitCode::NotApproved, "waits for approval: "),
@@ -36,6 +36,7 @@ const WORDS: [(WaitCode, &str); 22] = [
     (WaitCode::Wave, "waits for wave "),
     (WaitCode::Role, " which role it has"),
     (WaitCode::Role, " and goes after the others of its group"),
+    (WaitCode::Once, "waits until `once."),
     (WaitCode::Idle, "waits until it is idle: "),
     (WaitCode::GoIf, "waits until `go_if` holds: "),
     (
@@ -201,6 +202,10 @@ mod tests {
                 nodes,
             },
             WaitReason::RoleUnknown,
+            WaitReason::Once {
+                version: Version(1),
+                name: "finish".to_owned(),
+            },
             WaitReason::GoIf {
                 condition: "crashed == 0".to_owned(),
                 seen: "crashed 1".to_owned(),

@@ -60,6 +60,7 @@ kinds! {
     WITHDRAW_REFUSED "withdraw-refused" 409 "The upgrade cannot be withdrawn";
     APPROVAL_REFUSED "approval-refused" 409 "The version cannot be approved";
     PUBLIC_REFUSED "public-refused" 409 "The public version cannot be moved there";
+    ONCE_REFUSED "once-refused" 409 "It is not for this node any more";
     LABELS_REFUSED "labels-refused" 409 "The labels cannot be signed in that way now";
     RETIRE_REFUSED "retire-refused" 409 "The versions are still in use";
     PERMIT_LOST "permit-lost" 410 "The permit is not held";

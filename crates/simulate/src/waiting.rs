@@ -66,7 +66,9 @@ impl FoundWait<'_> {
                 (self.measured_ms).map_or(AwaitedChange::Somebody, AwaitedChange::Moment)
             }
             // Nobody knows the roles of nodes in advance: they have none.
-            WaitReason::Role { .. } | WaitReason::RoleUnknown => AwaitedChange::Somebody,
+            WaitReason::Role { .. } | WaitReason::RoleUnknown | WaitReason::Once { .. } => {
+                AwaitedChange::Somebody
+            }
             WaitReason::Withdrawn(_)
             | WaitReason::NotPublished(_)
             | WaitReason::NotNewest { .. }

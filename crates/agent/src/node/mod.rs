@@ -30,6 +30,7 @@ mod inspection;
 mod labelling;
 mod main_loop;
 mod membership;
+mod once;
 mod rendering;
 mod report;
 mod staging;

@@ -100,6 +100,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     node.look_after_members(&vital, enrolment.answered).await;
     let (machine, outputs) = node.recover(&records, first.as_deref())?;
     node.look_after_holder(&vital);
+    node.do_once(&vital);
     node.serve(&vital);
     let relay = node.relay.clone();
     let main_loop = MainLoop::new(node, machine, journal, report);
@@ -307,6 +308,12 @@ impl Node {
             tracing::warn!(problem, "the software's path does not lead to its state");
         }
         Ok((machine, outputs))
+    }
+
+    /// Does what is to be done once for the whole system.
+    fn do_once(self: &Arc<Self>, vital: &Vital) {
+        let following = super::once::follow(Arc::clone(self));
+        vital.spawn("what is done once for the system", following);
     }
 
     /// Asks the holder now and then whether it answers.

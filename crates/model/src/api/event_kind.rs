@@ -125,6 +125,12 @@ named! {
         IdentityRefused = "identity.refused",
         /// The upgrade database was found to be set back, or replaced.
         SystemSetBack = "system.set_back",
+        /// A node was told to do something once for the whole system.
+        OnceBegun = "once.begun",
+        /// What is done once for the whole system is done.
+        OnceDone = "once.done",
+        /// What is done once for the whole system has failed, and is tried again.
+        OnceFailed = "once.failed",
         /// The system was paused by the `stop_if` of a schedule.
         UpgradeStopped = "upgrade.stopped",
         /// The system was paused.

@@ -10,6 +10,7 @@ mod labels;
 mod members;
 mod moment;
 mod node;
+mod once;
 mod operator;
 mod permits;
 mod problem;
@@ -35,6 +36,7 @@ pub use node::{
     NodeStatus, Phase, Progress, REPORT_ENTRIES_MAX, SyncNumber, SyncRequest, SyncResponse,
     TEXT_BYTES_MAX, told,
 };
+pub use once::{OnceEnded, OnceFact, OnceOrder, OnceState};
 pub use operator::{
     ApproveRequest, BeginRepositoryRequest, PageLink, PauseRequest, PublicRequest, PublishRequest,
     RepositoryView, RetireRequest, Retirement, SealedRequest, SignRequest, SignedSystem,

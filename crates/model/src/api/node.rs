@@ -1,6 +1,6 @@
 //! What a node says of itself when it enrols and in every sync, and what it is told in return.
 
-use super::{Certified, HeldUpgrade, Moment, NewEvent, NodeView, RememberedSystem};
+use super::{Certified, HeldUpgrade, Moment, NewEvent, NodeView, OnceOrder, RememberedSystem};
 use crate::ids::{NodeId, PermitId, Place, Revision, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -144,6 +144,9 @@ pub struct SyncResponse {
     /// Where the server's history is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moment: Option<Moment>,
+    /// What the node is to do once for the whole system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<OnceOrder>,
 }
 
 /// What a node says about itself.

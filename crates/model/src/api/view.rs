@@ -1,8 +1,8 @@
 //! The system as the server sees it.
 
 use super::{
-    Disagreement, HeldUpgrade, LabelsFact, Listed, NodeReport, RememberedSystem, SyncNumber,
-    disagreement, replaced,
+    Disagreement, HeldUpgrade, LabelsFact, Listed, NodeReport, OnceFact, RememberedSystem,
+    SyncNumber, disagreement, replaced,
 };
 use crate::ids::{NodeId, PermitId, Revision, Version};
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ pub struct SystemView {
     /// Nodes that run what is not published here, or is published here with other contents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disagreeing: Vec<DisagreeingNode>,
+    /// What is done once for the whole system, where it was begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub once: Vec<OnceFact>,
     /// Why the server cannot store what changes, as long as it cannot: what nodes tell meanwhile is missing.
     #[serde(default)]
     pub trouble: Option<String>,

@@ -37,6 +37,8 @@ named! {
         Role = "role",
         /// The node is not idle (`idle`).
         Idle = "idle",
+        /// What is done once for the whole system at an earlier version is not done yet (`once`).
+        Once = "once",
         /// A condition of the schedule does not hold (`go_if`).
         GoIf = "go_if",
         /// A condition of the schedule needs what is not known (`go_if`).

@@ -19,7 +19,7 @@ pub use proof::UpgradeFile;
 pub use remarks::{Remark, remarks};
 pub use revision::Shipped;
 pub use service::*;
-pub use upgrade::*;
+pub use upgrade::{OnceCommand, *};
 
 pub use crate::expression::Template;
 pub use crate::manifest::{BundleFiles, FileInfo};

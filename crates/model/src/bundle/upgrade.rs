@@ -1,7 +1,7 @@
 //! An upgrade as proved: every value checked, every expression compiled. Only this form travels inside.
 
 use super::{Adapter, Class, Service};
-use crate::expression::Expression;
+use crate::expression::{Expression, Template};
 use crate::ids::Version;
 use crate::manifest::{BundleFiles, FORMAT, Manifest, ManifestFile};
 use crate::schedule::Schedule;
@@ -24,6 +24,19 @@ pub struct Upgrade {
     pub classes: BTreeMap<String, ClassUpgrade>,
     /// The classes that end with it.
     pub removed: BTreeSet<String>,
+    /// What is done once for the whole system when every node has settled at it, by name.
+    pub once: BTreeMap<String, OnceCommand>,
+}
+
+/// What one node does for the whole system.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnceCommand {
+    /// A node of this class does it.
+    pub class: String,
+    /// The program and its arguments; never empty, no shell.
+    pub command: Vec<Template>,
+    /// How long it may take, milliseconds.
+    pub timeout_ms: u64,
 }
 
 /// What holds for the whole system during one upgrade.

@@ -47,6 +47,28 @@ impl ReleaseStep<'_> {
         Ok(())
     }
 
+    /// What is done once is done by a node of a class of this version.
+    pub(super) fn check_once(
+        &self,
+        classes: &BTreeMap<String, Arc<ReleaseClass>>,
+    ) -> Result<(), HistoryError> {
+        for (name, once) in &self.upgrade.once {
+            if classes.contains_key(&once.class) {
+                continue;
+            }
+            let hint = nearest(&once.class, classes.keys().map(String::as_str))
+                .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            let version = self.upgrade.version;
+            let problem = format!("there is no class `{}`{hint}", once.class);
+            return Err(HistoryError::Once {
+                version,
+                name: name.clone(),
+                problem,
+            });
+        }
+        Ok(())
+    }
+
     pub(super) fn interface(
         &self,
         class: &ClassUpgrade,

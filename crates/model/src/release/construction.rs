@@ -136,6 +136,7 @@ impl ReleaseStep<'_> {
             }
         }
         self.check_order(&classes)?;
+        self.check_once(&classes)?;
         Ok(classes)
     }
 

@@ -51,6 +51,16 @@ pub enum HistoryError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// What is done once does not fit the classes.
+    #[error("version {version}: once.{name}.class: {problem}")]
+    Once {
+        /// The upgrade.
+        version: Version,
+        /// What is done once.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// What it says about a service does not fit the version before.
     #[error("version {version}: class.{class}.service.{service}: {problem}")]
     Service {
@@ -109,6 +119,7 @@ impl HistoryError {
             | Self::Gap { version, .. }
             | Self::Class { version, .. }
             | Self::Service { version, .. }
+            | Self::Once { version, .. }
             | Self::Split { version, .. }
             | Self::Filter { version, .. } => Some(*version),
             Self::NoSuchClass { .. } => None,
@@ -145,6 +156,7 @@ impl HistoryError {
                 ),
             ),
             Self::Class { class, problem, .. } => (format!("class.{class}"), problem.clone()),
+            Self::Once { name, problem, .. } => (format!("once.{name}.class"), problem.clone()),
             Self::Service {
                 class,
                 service,

@@ -53,3 +53,14 @@ pub(super) fn all_staged(_: &Schedule, facts: &Facts<'_>) -> Opinion {
         nodes,
     })
 }
+
+/// What an earlier version wants done once may be what this one needs.
+pub(super) fn all_finished(_: &Schedule, facts: &Facts<'_>) -> Opinion {
+    match facts.unfinished {
+        None => Opinion::Go,
+        Some((version, name)) => wait(WaitReason::Once {
+            version: *version,
+            name: name.clone(),
+        }),
+    }
+}

@@ -75,6 +75,8 @@ pub struct Facts<'a> {
     pub gauges: Option<&'a ClassGauges>,
     /// The schedules of the versions between that it would pass: it begins within their times, too.
     pub passed: &'a [Schedule],
+    /// What of an earlier version is to be done once for the whole system, and is not yet.
+    pub unfinished: Option<&'a (Version, String)>,
     /// The asking node's attributes.
     pub attributes: &'a BTreeMap<String, String>,
     /// The server's clock.
@@ -122,11 +124,12 @@ enum Opinion {
 }
 
 /// Every part, in the order in which their reasons are told.
-const PARTS: [SchedulePart; 11] = [
+const PARTS: [SchedulePart; 12] = [
     gate::not_withdrawn,
     gate::not_paused,
     gate::not_blocked,
     gate::all_staged,
+    gate::all_finished,
     parts::after_classes,
     waves::in_turn,
     parts::soaked,

@@ -124,6 +124,13 @@ pub enum WaitReason {
     },
     /// It does not say which role it has.
     RoleUnknown,
+    /// What is done once for the whole system is not done yet.
+    Once {
+        /// At which version.
+        version: Version,
+        /// Its name.
+        name: String,
+    },
     /// No window is open.
     NoWindow {
         /// When nodes may begin again, on the clock of the window's zone.
@@ -162,6 +169,7 @@ impl WaitReason {
             Self::Limit { .. } => WaitCode::Limit,
             Self::Wave { .. } => WaitCode::Wave,
             Self::Role { .. } | Self::RoleUnknown => WaitCode::Role,
+            Self::Once { .. } => WaitCode::Once,
             Self::GoIf { .. } => WaitCode::GoIf,
             Self::GoIfUnknown { .. } => WaitCode::GoIfUnknown,
             Self::NoWindow { .. } => WaitCode::NoWindow,
@@ -189,6 +197,7 @@ impl WaitReason {
             | Self::Soaks { .. }
             | Self::NotApproved(_)
             | Self::RoleUnknown
+            | Self::Once { .. }
             | Self::GoIf { .. }
             | Self::GoIfUnknown { .. }
             | Self::NoWindow { .. }
@@ -333,6 +342,10 @@ impl fmt::Display for WaitReason {
                     "waits for the soak time: {who} settled at {goal} less than {soak_ms} ms ago"
                 )
             }
+            Self::Once { version, name } => write!(
+                f,
+                "waits until `once.{name}` of version {version} is done, which begins when every node is there"
+            ),
             Self::GoIf { condition, seen } => {
                 write!(f, "waits until `go_if` holds: {condition} ({seen})")
             }

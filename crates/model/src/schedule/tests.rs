@@ -112,6 +112,7 @@ fn judge(schedule: &Schedule, system: &System, now_ms: u64, revision: u32, mends
         before_it: system.before_it,
         gauges: system.gauges.as_ref(),
         passed: &system.passed,
+        unfinished: None,
         attributes: &system.nodes[0].attributes,
         now_ms,
     };

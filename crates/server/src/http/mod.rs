@@ -11,6 +11,7 @@ mod labels;
 mod members;
 mod newest;
 mod nodes;
+mod once;
 mod openapi;
 mod operate;
 mod page;

@@ -2,8 +2,8 @@
 
 use super::etag::EntityTags;
 use super::{
-    artifacts, history, identities, labels, members, nodes, operate, page, permits, signed, source,
-    sync, upgrades,
+    artifacts, history, identities, labels, members, nodes, once, operate, page, permits, signed,
+    source, sync, upgrades,
 };
 use crate::problem::KINDS;
 use axum::Json;
@@ -18,7 +18,7 @@ use utoipa::OpenApi;
     paths(
         document, operate::system, operate::fleet, history::events, history::stream, operate::pause, operate::resume, operate::approve,
         operate::set_public, operate::retire, labels::show, labels::change, nodes::list, nodes::enrol, nodes::show, nodes::forget, nodes::retry,
-        sync::sync, members::members, source::source, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
+        sync::sync, members::members, source::source, once::ended, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
         upgrades::publish, upgrades::show, upgrades::withdraw, upgrades::manifest, artifacts::get, artifacts::head,
         artifacts::put, signed::show, signed::begin, signed::sign, signed::take_back,
         signed::metadata, signed::target, identities::list, identities::invite, identities::certify, identities::revoke,

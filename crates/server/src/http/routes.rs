@@ -2,8 +2,8 @@
 
 use super::requester::Access;
 use super::{
-    App, artifacts, history, identities, labels, members, nodes, openapi, operate, page, permits,
-    signed, source, sync, upgrades,
+    App, artifacts, history, identities, labels, members, nodes, once, openapi, operate, page,
+    permits, signed, source, sync, upgrades,
 };
 use axum::handler::Handler;
 use axum::http::Method;
@@ -115,6 +115,12 @@ fn of_nodes() -> Vec<HttpRoute> {
             "/v1/nodes/{node}/source",
             Access::Node,
             source::source,
+        ),
+        route(
+            Method::POST,
+            "/v1/nodes/{node}/once",
+            Access::Node,
+            once::ended,
         ),
         route(
             Method::POST,

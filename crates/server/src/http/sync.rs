@@ -83,6 +83,7 @@ pub(super) async fn sync(
         now_ms,
         view,
         moment,
+        once: state.once_of(node),
     }))
 }
 

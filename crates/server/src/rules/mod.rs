@@ -6,6 +6,7 @@ mod enrolment;
 mod identities;
 mod labels;
 mod members;
+mod once;
 mod operator;
 mod permits;
 mod public;
@@ -32,8 +33,8 @@ use crate::udb::{Change, KeptText};
 use identity::PeerCertificate;
 use model::api::{
     ApproveRequest, EnrolRequest, EventKind, InviteRequest, LabelSecret, LabelsAction,
-    MembersRequest, NodeFact, PauseRequest, Principal, PublicRequest, RetireRequest, SyncNumber,
-    SyncRequest, UpgradeSummary, VerdictRequest,
+    MembersRequest, NodeFact, OnceEnded, PauseRequest, Principal, PublicRequest, RetireRequest,
+    SyncNumber, SyncRequest, UpgradeSummary, VerdictRequest,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Version};
@@ -78,6 +79,8 @@ pub(crate) enum Order {
     Retire(RetireRequest),
     /// The server itself has something to say.
     Remark(EventKind, String),
+    /// A node says how something ended that it was told to do once.
+    OnceEnded(NodeId, OnceEnded),
     /// Time has passed.
     Sweep,
     /// The server forgets entries of the history before this one.
@@ -176,6 +179,7 @@ pub(crate) fn decide<'a>(
         Order::SetPublic(request) => value(&public::set(&mut draft, request)?),
         Order::Retire(request) => value(&retirement::retire(&mut draft, request)?),
         Order::Remark(kind, message) => value(&draft.event(*kind, None, None, message.clone())),
+        Order::OnceEnded(node, told) => value(&once::ended(&mut draft, *node, told)?),
         Order::Sweep => value(&sweep::sweep(&mut draft)),
         Order::ForgetEvents(before) => {
             draft.change(Change::ForgetEventsBefore(*before));

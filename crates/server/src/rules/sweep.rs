@@ -1,6 +1,6 @@
 //! What time brings: nodes fall silent, permits expire, answers are forgotten.
 
-use super::{Draft, labels, stops};
+use super::{Draft, labels, once, stops};
 use crate::udb::Change;
 use model::api::{EventKind, NodeFact};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
     forget_keys(draft);
     labels::advance(draft);
     stops::stop(draft);
+    once::advance(draft);
 }
 
 /// Times further ahead than this are of a clock that was wrong, not of another server's that is a little fast.

@@ -1,7 +1,7 @@
 //! A node asks whether it may go: the schedule of the upgrade as it is published now is asked, and a node that may holds a
 //! permit from the same moment on.
 
-use super::{Draft, permits, set_back, unknown_node};
+use super::{Draft, once, permits, set_back, unknown_node};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::state::Whereabouts;
 use crate::udb::{Change, QueuedNode, StoppedClass};
@@ -202,6 +202,7 @@ impl AskedVerdict<'_> {
         let upgrade = state.summary(to.version);
         let release = state.history.release(to.version);
         let wants_all = release.is_none_or(|release| release.settings.require_staged);
+        let unfinished = once::unfinished(state, to.version).filter(|_| !self.mends);
         let facts = Facts {
             upgrade: upgrade.as_ref(),
             paused: state.paused.as_ref(),
@@ -216,6 +217,7 @@ impl AskedVerdict<'_> {
             before_it,
             gauges: self.gauges(draft),
             passed: &passed(draft, self.asking, to.version),
+            unfinished: unfinished.as_ref(),
             attributes: &self.fact.attributes,
             now_ms: draft.now_ms(),
         };

@@ -65,6 +65,7 @@ impl SystemState {
                 self.public.remove(service);
             }
             Change::Pause(pause) => self.paused.clone_from(pause),
+            Change::Once(once) => self.once.clone_from(once),
             Change::Role(node, role) => {
                 self.roles.insert(*node, Arc::from(role.as_str()));
                 self.count(*node, true);

@@ -1,11 +1,24 @@
 //! The nodes, counted: what changes of a node is counted when it changes.
 
 use super::{SystemState, scope};
+use model::api::{OnceOrder, OnceState};
 use model::fleet::{CountedNode, Fleet};
 use model::ids::NodeId;
 use std::sync::Arc;
 
 impl SystemState {
+    /// What a node is to do once for the whole system.
+    pub(crate) fn once_of(&self, node: NodeId) -> Option<OnceOrder> {
+        let mut given = (self.once.iter()).filter(|fact| fact.state == OnceState::Given);
+        let own = given.find(|fact| self.names.get(&fact.node) == Some(&node))?;
+        Some(OnceOrder {
+            version: own.version,
+            revision: own.revision,
+            name: own.name.clone(),
+            attempt: own.attempts,
+        })
+    }
+
     /// Counts a node as it is now. Its classes follow from what it enrolled with, and from the history.
     pub(super) fn count(&mut self, node: NodeId, same_seats: bool) {
         let Some(fact) = self.nodes.get(&node) else {

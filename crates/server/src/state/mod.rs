@@ -20,7 +20,7 @@ use bundle_servers::BundleServers;
 use ended_keys::EndedKeys;
 use members::ListChanges;
 use model::api::{
-    Approval, Disagreement, IdentityFact, InvitationFact, NodeFact, Pause, Principal,
+    Approval, Disagreement, IdentityFact, InvitationFact, NodeFact, OnceFact, Pause, Principal,
     UpgradeSummary,
 };
 use model::bundle::Upgrade;
@@ -58,6 +58,8 @@ pub(crate) struct SystemState {
     pub(crate) labels: Option<SignedLabels>,
     /// Classes whose `stop_if` has paused the system, and was not seen not to hold since.
     pub(crate) stopped: BTreeSet<StoppedClass>,
+    /// What is done once for the whole system, where it was begun.
+    pub(crate) once: Vec<OnceFact>,
     /// The roles that nodes had when they asked last.
     pub(crate) roles: BTreeMap<NodeId, Arc<str>>,
     pub(crate) approvals: Vec<Approval>,
@@ -128,6 +130,7 @@ impl SystemState {
             paused: stored.paused,
             labels: stored.labels,
             stopped: stored.stopped,
+            once: stored.once,
             roles: BTreeMap::new(),
             approvals: stored.approvals,
             names: nodes

@@ -99,6 +99,7 @@ impl SystemState {
             public: self.public.clone(),
             nodes: Vec::new(),
             approvals: self.approvals.clone(),
+            once: self.once.clone(),
             permits: self
                 .live_permits(now_ms)
                 .map(|held| held.fact.clone())

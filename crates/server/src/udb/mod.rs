@@ -17,8 +17,8 @@ pub(crate) use sqlite::{existing, restore as restore_sqlite, save as save_sqlite
 
 use async_trait::async_trait;
 use model::api::{
-    Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, NodeFact, Pause,
-    PermitFact, Principal, SyncNumber, UpgradeSummary,
+    Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, NodeFact, OnceFact,
+    Pause, PermitFact, Principal, SyncNumber, UpgradeSummary,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -165,6 +165,8 @@ pub enum Change {
     Labels(Option<SignedLabels>),
     /// Classes whose `stop_if` has paused the system, and was not seen not to hold since.
     Stopped(BTreeSet<StoppedClass>),
+    /// What is done once for the whole system, where it was begun.
+    Once(Vec<OnceFact>),
     /// A node has this role just now; kept in memory only, by every server.
     Role(NodeId, String),
     /// An upgrade is approved.
@@ -302,6 +304,8 @@ pub struct Stored {
     pub forgotten: BTreeMap<NodeId, String>,
     /// Classes whose `stop_if` has paused the system, and was not seen not to hold since.
     pub stopped: BTreeSet<StoppedClass>,
+    /// What is done once for the whole system, where it was begun.
+    pub once: Vec<OnceFact>,
     /// Permits held.
     pub permits: BTreeMap<PermitId, HeldPermit>,
     /// Being retired.

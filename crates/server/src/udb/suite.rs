@@ -6,7 +6,7 @@ use super::{
 };
 use model::api::{
     Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, LabelSecret, NodeFact,
-    NodeReport, Pause, PermitFact, Role, UpgradeSummary,
+    NodeReport, OnceFact, OnceState, Pause, PermitFact, Role, UpgradeSummary,
 };
 use model::bundle::UpgradeFile;
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -84,6 +84,8 @@ pub(crate) async fn everything_comes_back(udb: &impl Udb) {
         Change::Labels(Some(labels())),
         Change::Stopped([stopped("web"), stopped("db")].into()),
         Change::Stopped([stopped("db")].into()),
+        Change::Once(vec![once(1), once(2)]),
+        Change::Once(vec![once(3)]),
         Change::Approve(approval()),
         Change::Node(Arc::new(node(1, "n1"))),
         Change::NodeQuietly(Arc::new(node(2, "n2"))),
@@ -268,6 +270,7 @@ fn expected(is_shared: bool) -> Stored {
         paused: Some(pause()),
         labels: Some(labels()),
         stopped: [stopped("db")].into(),
+        once: vec![once(3)],
         approvals: vec![approval()],
         nodes: [(NodeId(1), node(1, "n1")), (NodeId(2), last_heard)].into(),
         permits: [(PermitId(4), permit(4))].into(),
@@ -318,6 +321,19 @@ fn labels() -> SignedLabels {
     SignedLabels {
         mode: LabelMode::Demand,
         order: LabelOrder::new(5, true, Some(3), vec![secret]),
+    }
+}
+
+fn once(attempts: u32) -> OnceFact {
+    OnceFact {
+        version: Version(1),
+        revision: Revision(2),
+        name: "finish".to_owned(),
+        state: OnceState::Failed,
+        attempts,
+        node: "a".to_owned(),
+        at_ms: 7,
+        why: "busy".to_owned(),
     }
 }
 

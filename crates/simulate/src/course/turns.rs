@@ -198,6 +198,7 @@ impl CourseUnderWay<'_> {
             before_it,
             gauges: gauges.as_ref(),
             passed: &passed,
+            unfinished: None,
             attributes: &self.scenario.nodes[self.cast.actors[number].node].attributes,
             now_ms: self.now_ms,
         };

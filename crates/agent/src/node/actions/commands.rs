@@ -41,7 +41,7 @@ struct CommandManner {
 
 /// What runs commands beside the software, and asks whether it is healthy.
 #[derive(Clone, Copy)]
-pub(super) struct SoftwareCommands<'n> {
+pub(in crate::node) struct SoftwareCommands<'n> {
     surroundings: &'n Surroundings,
     relay: &'n Relay,
     child: &'n ChildKeeper,
@@ -51,7 +51,7 @@ pub(super) struct SoftwareCommands<'n> {
 
 /// Why the software is not taken for ready.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CommandError {
+pub(in crate::node) enum CommandError {
     /// Its bundle does not say what to run.
     #[error(transparent)]
     Bundle(#[from] UnusableBundle),
@@ -81,7 +81,7 @@ impl From<ExpressionError> for CommandError {
 }
 
 impl<'n> SoftwareCommands<'n> {
-    pub(super) fn of(node: &'n Node) -> Self {
+    pub(in crate::node) fn of(node: &'n Node) -> Self {
         Self {
             surroundings: &node.surroundings,
             relay: &node.relay,
@@ -159,7 +159,7 @@ impl<'n> SoftwareCommands<'n> {
 
     /// Runs a command of the schedule that leads to a place, beside the software as it runs now; what it has printed. None where no software
     /// runs.
-    pub(super) async fn beside(
+    pub(in crate::node) async fn beside(
         &self,
         name: &'static str,
         to: Place,

@@ -16,7 +16,7 @@ use super::state_directory::{StateDirectory, StateDirectoryError};
 use crate::error_chain::chain;
 use crate::relay::LiveTraffic;
 use child::ChildStop;
-use commands::SoftwareCommands;
+pub(in crate::node) use commands::SoftwareCommands;
 use model::machine::{Action, Outcome, Place, Serving};
 use permits::Leave;
 use std::error::Error;

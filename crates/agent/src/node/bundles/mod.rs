@@ -11,7 +11,7 @@ use crate::fetch::{self, FetchError};
 use crate::layout::Layout;
 use crate::relay::LiveTraffic;
 use component::Declaration;
-use model::bundle::{BundleFiles, Class, Shipped};
+use model::bundle::{BundleFiles, Class, OnceCommand, Shipped};
 use model::machine::Place;
 use model::manifest::{Manifest, ManifestError};
 use model::schedule::Schedule;
@@ -155,6 +155,16 @@ impl Bundles {
         let class = catalog.class_at(to.version);
         let mentioned = class.and_then(|class| revision.upgrade.classes.get(&class.name));
         Ok(mentioned.map(|class| class.schedule.clone()))
+    }
+
+    /// What is done once for the whole system when everybody is at a place, if its upgrade has something of that name.
+    pub(super) fn once(
+        &self,
+        place: Place,
+        name: &str,
+    ) -> Result<Option<OnceCommand>, UnusableBundle> {
+        let revision = self.revisions.read(self.layout(), place)?;
+        Ok(revision.upgrade.once.get(name).cloned())
     }
 
     /// The definition of what runs from a bundle.

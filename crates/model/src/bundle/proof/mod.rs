@@ -3,6 +3,7 @@
 mod class;
 mod framing;
 mod lifecycle;
+mod once;
 mod schedule;
 mod service;
 mod software;
@@ -143,6 +144,7 @@ fn upgrade<'a>(source: &'a FileReading<'a>, root: &'a DeTable<'a>) -> Upgrade {
     let settings = table.table("settings").map(settings).unwrap_or_default();
     let removed = removed(&table);
     let classes = class::classes(&table, &removed);
+    let once = once::once(&table);
     if classes.is_empty() && removed.is_empty() && !table.has("class") {
         table.missing(
             "class",
@@ -160,6 +162,7 @@ fn upgrade<'a>(source: &'a FileReading<'a>, root: &'a DeTable<'a>) -> Upgrade {
         settings,
         classes,
         removed,
+        once,
     }
 }
 

@@ -29,6 +29,7 @@ fn verdict(schedule: &Schedule, nodes: &[NodeFact], roles: [Option<&str>; 3]) ->
         before_it: 0,
         gauges: None,
         passed: &[],
+        unfinished: None,
         attributes: &system.nodes[0].attributes,
         now_ms: 0,
     };

@@ -4,6 +4,7 @@ mod clock;
 mod labels;
 mod members;
 mod nodes;
+mod once;
 mod permits;
 mod publish;
 mod retire;

@@ -85,6 +85,7 @@ fn state(stored: &Stored) -> Vec<Change> {
             .map(|pause| Change::Pause(Some(pause))),
     );
     changes.push(Change::Labels(stored.labels.clone()));
+    changes.push(Change::Once(stored.once.clone()));
     changes.push(Change::Stopped(stored.stopped.clone()));
     changes.extend(stored.approvals.iter().cloned().map(Change::Approve));
     let forgotten = stored.forgotten.iter();

@@ -145,6 +145,7 @@ fn take_setting(stored: &mut Stored, name: &str, row: &Row) -> Result<(), Postgr
         "system" => stored.system = Some(json(row, 2)?),
         "paused" => stored.paused = Some(json(row, 2)?),
         "labels" => stored.labels = Some(json(row, 2)?),
+        "once" => stored.once = json(row, 2)?,
         "stopped" => stored.stopped = json(row, 2)?,
         "retiring_through" => stored.retiring_through = json::<Version>(row, 2)?,
         "retired_through" => stored.retired_through = json::<Version>(row, 2)?,

@@ -95,6 +95,9 @@ impl Rows {
             }
             Change::ForgetKeysBefore(at_ms) => self.forget_keys_before = Some(number(*at_ms)),
             // The other servers hear of it; whoever starts later does without.
+            Change::Once(once) => {
+                self.set("once", Some(once).filter(|once| !once.is_empty()))?;
+            }
             Change::Stopped(stopped) => {
                 self.set(
                     "stopped",

@@ -37,6 +37,7 @@ pub(super) fn load(connection: &mut Connection) -> Result<Stored, UdbError> {
     stored.system = text(&transaction, "system")?;
     stored.paused = text(&transaction, "paused")?;
     stored.labels = text(&transaction, "labels")?;
+    stored.once = text(&transaction, "once")?.unwrap_or_default();
     stored.stopped = text(&transaction, "stopped")?.unwrap_or_default();
     stored.last_event = max_event(&transaction)?;
     load_upgrades(&transaction, &mut stored)?;

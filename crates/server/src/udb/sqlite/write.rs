@@ -49,6 +49,7 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
             run(to, "DELETE FROM public WHERE service = ?1", [service])
         }
         Change::Pause(pause) => set_text(to, "paused", pause.as_ref()),
+        Change::Once(once) => set_text(to, "once", Some(once)),
         Change::Stopped(stopped) => set_text(to, "stopped", Some(stopped)),
         Change::Labels(labels) => set_text(to, "labels", labels.as_ref()),
         Change::Approve(approval) => run(
