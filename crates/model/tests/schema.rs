@@ -248,10 +248,8 @@ fn the_schema_refuses_wrong_kinds_of_values() {
             "[class.storage.lifecycle]",
             "[class.storage.lifecycle]\nstop_signal = 'BREAK'",
         ),
-        (
-            "[class.storage.schedule]",
-            "[class.storage.schedule]\nmax_unavailable = 0",
-        ),
+        ("max_unavailable = 1", "max_unavailable = 0"),
+        ("zone = 'site'\n[[", "zone = 5\n[["),
     ] {
         let text = GOOD.replacen(from, to, 1);
         assert_ne!(text, GOOD, "{from}");
