@@ -32,6 +32,7 @@ mod main_loop;
 mod membership;
 mod rendering;
 mod report;
+mod scrape;
 mod staging;
 mod start;
 mod state_directory;

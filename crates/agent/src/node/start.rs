@@ -69,6 +69,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     };
     let (vital, mut watch_of_vital) = looked_after(credential.as_ref());
     let (report, reports) = watch::channel(None);
+    let told = reports.clone();
     let mut link = sync::start(
         (client.clone(), credential),
         &config,
@@ -101,6 +102,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let (machine, outputs) = node.recover(&records, first.as_deref())?;
     node.look_after_holder(&vital);
     node.serve(&vital);
+    node.tell_metrics(told);
     let relay = node.relay.clone();
     let main_loop = MainLoop::new(node, machine, journal, report);
     let ended = tokio::select! {

@@ -25,8 +25,7 @@ macro_rules! reset_reasons {
             }
 
             /// Every reason with its meaning, ordered by counter.
-            #[cfg(test)]
-            const ALL: &[(Self, &str)] = &[$((Self::$reason, $meaning),)*];
+            pub(crate) const ALL: &[(Self, &str)] = &[$((Self::$reason, $meaning),)*];
         }
     };
 }

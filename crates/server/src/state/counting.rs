@@ -30,5 +30,6 @@ impl SystemState {
         for node in nodes {
             self.count(node, false);
         }
+        self.tally_all();
     }
 }

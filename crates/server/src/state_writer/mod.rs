@@ -7,6 +7,7 @@ mod task;
 mod tests;
 
 use crate::config::ServerConfig;
+use crate::meters::ServerMeters;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::RepositoryFolder;
 use crate::rules::{CertifiedAsker, Order};
@@ -71,6 +72,7 @@ impl StateWriter {
         udb: Arc<dyn Udb>,
         repository: RepositoryFolder,
         config: &ServerConfig,
+        meters: Arc<ServerMeters>,
     ) -> (Self, JoinHandle<()>) {
         let shared = Arc::new(DurableState {
             told: watch::Sender::new(state.told.last),
@@ -86,6 +88,7 @@ impl StateWriter {
             udb,
             repository,
             config: config.clone(),
+            meters,
             damaged: false,
             heard: HeardNodes::new(config.reachable_ms),
         };
