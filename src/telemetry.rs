@@ -47,11 +47,7 @@ pub(crate) fn start(level: &str, verbose: u8, format: LogFormat) {
         .log_internal_errors(false);
     match format {
         LogFormat::Text => said.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => said
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .init(),
+        LogFormat::Json => said.json().flatten_event(true).with_span_list(false).init(),
     }
 }
 

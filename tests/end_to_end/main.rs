@@ -1,5 +1,6 @@
 //! Whole systems: a real server, real agents, real software, and what the product promises of them.
 
+mod alerts;
 mod backup;
 mod backups;
 mod catching_up;
@@ -28,6 +29,7 @@ mod observed;
 mod odd_moments;
 mod operating;
 mod peers;
+mod prometheus;
 mod recording;
 mod recovery;
 mod recycled;

@@ -12,7 +12,9 @@ pub struct MetricsAddress(pub SocketAddr);
 
 /// It is neither a port nor an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither a port nor an address: write 9464 for that port of this host alone, or IP:PORT")]
+#[error(
+    "`{0}` is neither a port nor an address: write 9464 for that port of this host alone, or IP:PORT"
+)]
 pub struct AddressError(String);
 
 impl FromStr for MetricsAddress {
@@ -23,9 +25,7 @@ impl FromStr for MetricsAddress {
             return Ok(Self((Ipv4Addr::LOCALHOST, port).into()));
         }
         let address = text.parse::<SocketAddr>();
-        address
-            .map(Self)
-            .map_err(|_| AddressError(text.to_owned()))
+        address.map(Self).map_err(|_| AddressError(text.to_owned()))
     }
 }
 

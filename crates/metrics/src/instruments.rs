@@ -63,7 +63,12 @@ impl Instruments {
         definition: &'static MetricDefinition,
         buckets: &'static [f64],
     ) -> HistogramFamily<N> {
-        debug_assert_eq!(definition.kind, MetricKind::Histogram, "{}", definition.name);
+        debug_assert_eq!(
+            definition.kind,
+            MetricKind::Histogram,
+            "{}",
+            definition.name
+        );
         let family = Family::new_with_constructor(Buckets(buckets));
         self.registry
             .register(definition.stem(), definition.help, family.clone());

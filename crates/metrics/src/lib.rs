@@ -18,7 +18,7 @@ pub use definition::{MetricDefinition, MetricKind};
 pub use form::ScrapeForm;
 pub use instruments::{CounterFamily, HistogramFamily, Instruments, StaticLabels};
 pub use listener::{ScrapeSource, serve};
+pub use process::read_process;
 pub use prometheus_client::metrics::counter::Counter;
 pub use prometheus_client::metrics::histogram::Histogram;
-pub use process::read_process;
 pub use readings::Readings;

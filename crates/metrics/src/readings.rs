@@ -101,7 +101,11 @@ impl Collector for Readings {
                 if labels.is_empty() {
                     told(&mut described, definition.kind, *value)?;
                 } else {
-                    told(&mut described.encode_family(&labels)?, definition.kind, *value)?;
+                    told(
+                        &mut described.encode_family(&labels)?,
+                        definition.kind,
+                        *value,
+                    )?;
                 }
             }
         }

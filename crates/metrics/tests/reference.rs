@@ -11,7 +11,11 @@ fn table(metrics: &[&MetricDefinition]) -> String {
     for metric in metrics {
         let labels: Vec<String> = metric.labels.iter().map(|it| format!("`{it}`")).collect();
         let (name, kind, help) = (metric.name, metric.kind.name(), metric.help);
-        let _ = writeln!(table, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+        let _ = writeln!(
+            table,
+            "| `{name}` | {kind} | {} | {help} |",
+            labels.join(", ")
+        );
     }
     table
 }
@@ -51,7 +55,12 @@ fn names_keep_the_conventions() {
         }
         let units = ["milliseconds", "_ms", "kilobytes", "_days", "percent"];
         assert!(!units.iter().any(|unit| name.contains(unit)), "{name}");
-        assert!(metric.labels.iter().all(|label| label.bytes().all(is_plain)));
+        assert!(
+            metric
+                .labels
+                .iter()
+                .all(|label| label.bytes().all(is_plain))
+        );
         assert!(!metric.help.ends_with('.'), "{name}");
         assert!(!metric.help.contains('|'), "{name}");
     }

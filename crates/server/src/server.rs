@@ -111,8 +111,13 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let meters: Arc<ServerMeters> = Arc::default();
         let counting = Arc::clone(&meters);
-        let (state_writer, keeping) =
-            StateWriter::start(state, Arc::clone(&udb), repository.clone(), &config, counting);
+        let (state_writer, keeping) = StateWriter::start(
+            state,
+            Arc::clone(&udb),
+            repository.clone(),
+            &config,
+            counting,
+        );
         let issuer = config.issuer.clone().map(TokenIssuer::new).transpose();
         let issuer = issuer.map_err(ServerError::Issuer)?;
         let app = App(Arc::new(AppParts {
@@ -153,6 +158,12 @@ impl Server {
         self.address
     }
 
+    /// Where it tells metrics besides, if it does.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.local_addr().ok()
+    }
+
     /// Serves until `shutdown` ends; requests under way get a moment to finish.
     ///
     /// # Errors
@@ -177,7 +188,8 @@ impl Server {
         let stopping = self.app.stopping.clone();
         let connections = self.app.meters.connections.clone();
         let scraped = Arc::new(self.app.clone());
-        let telling = (self.metrics).map(|listener| tokio::spawn(metrics::serve(listener, scraped)));
+        let telling =
+            (self.metrics).map(|listener| tokio::spawn(metrics::serve(listener, scraped)));
         let router = router(self.app);
         let front = front::serve(self.listener, self.tls, router, connections, stopping);
         let mut serving = tokio::spawn(front);

@@ -25,7 +25,11 @@ struct LastPair {
 
 impl PairObserver {
     /// For a caller of this version.
-    pub(super) fn new(tally: &Arc<Tally>, traffic: &Arc<LiveTraffic>, caller: Version) -> Arc<Self> {
+    pub(super) fn new(
+        tally: &Arc<Tally>,
+        traffic: &Arc<LiveTraffic>,
+        caller: Version,
+    ) -> Arc<Self> {
         Arc::new(Self {
             tally: Arc::clone(tally),
             traffic: Arc::clone(traffic),

@@ -2,8 +2,8 @@
 
 use super::etag::EntityTags;
 use super::{
-    artifacts, history, identities, labels, members, metrics, nodes, operate, page, permits, signed, source,
-    sync, upgrades,
+    artifacts, history, identities, labels, members, metrics, nodes, operate, page, permits,
+    signed, source, sync, upgrades,
 };
 use crate::problem::KINDS;
 use axum::Json;

@@ -2,8 +2,8 @@
 
 use super::requester::Access;
 use super::{
-    App, artifacts, history, identities, labels, members, metrics, nodes, openapi, operate, page, permits,
-    signed, source, sync, upgrades,
+    App, artifacts, history, identities, labels, members, metrics, nodes, openapi, operate, page,
+    permits, signed, source, sync, upgrades,
 };
 use axum::handler::Handler;
 use axum::http::Method;

@@ -280,7 +280,8 @@ mod tests {
             status.phase = Phase::ALL[phase];
             status.child = ChildState::ALL[child];
             status.reason = Some(REASONS[reason].to_owned()).filter(|text| !text.is_empty());
-            fact.labels.in_force = ["", "0123456789abcdef", "none of ours"][order as usize].to_owned();
+            fact.labels.in_force =
+                ["", "0123456789abcdef", "none of ours"][order as usize].to_owned();
             fact.labels.clock_off_s = clock_off_s;
             fact.report.counters.insert("refused".to_owned(), refused);
             fact
@@ -330,10 +331,16 @@ mod tests {
     fn what_nodes_count_adds_up_through_restarts_of_their_agents() {
         let mut tally = FleetTally::default();
         let counters = |numbers: &[(&str, u64)]| {
-            let named = numbers.iter().map(|(name, number)| ((*name).to_owned(), *number));
+            let named = numbers
+                .iter()
+                .map(|(name, number)| ((*name).to_owned(), *number));
             named.collect::<BTreeMap<_, _>>()
         };
-        let first = counters(&[("refused", 3), ("refused.request.a", 3), ("calls.past.1", 5)]);
+        let first = counters(&[
+            ("refused", 3),
+            ("refused.request.a", 3),
+            ("calls.past.1", 5),
+        ]);
         let second = counters(&[
             ("refused", 4),
             ("refused.request.a", 4),
