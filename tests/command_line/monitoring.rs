@@ -140,7 +140,7 @@ fn queries_ask_for_metrics_that_there_are() {
     let unseen: Vec<&&str> = of_alerts.difference(&of_dashboard).collect();
     assert_eq!(
         unseen,
-        [&"upstart_agent_server_reachable"],
+        [&"upstart_agent_info", &"upstart_agent_server_reachable"],
         "what alerts look at is on the dashboard"
     );
 }

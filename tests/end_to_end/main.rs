@@ -39,6 +39,7 @@ mod registry;
 mod revisions;
 mod roles;
 mod server_away;
+mod scrapes;
 mod sessions;
 mod several_servers;
 mod shared_memory;

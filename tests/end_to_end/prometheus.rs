@@ -39,7 +39,7 @@ fn shortened(rules: &str) -> String {
             short.push_str(match wait {
                 "0m" => "for: 0s",
                 minutes if minutes.ends_with('m') => "for: 1s",
-                _ => "for: 4s",
+                _ => "for: 2s",
             });
         } else {
             short.push_str(&with_short_ranges(line));

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 /// How many callers there are at once: a few servers of Prometheus, and somebody who looks. More are turned away.
 const CONNECTIONS_MAX: usize = 32;
@@ -36,11 +37,16 @@ pub trait ScrapeSource: Send + Sync + 'static {
     fn scrape(&self, form: ScrapeForm) -> impl Future<Output = String> + Send;
 }
 
-/// Serves `/metrics` for ever.
+/// Serves `/metrics` until this is dropped, and its connections with it.
 pub async fn serve(listener: TcpListener, source: Arc<impl ScrapeSource>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let Ok((stream, _)) = accepted else {
             tokio::time::sleep(SCARCITY_PAUSE).await;
             continue;
         };
@@ -48,7 +54,7 @@ pub async fn serve(listener: TcpListener, source: Arc<impl ScrapeSource>) {
             continue;
         };
         let source = Arc::clone(&source);
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let serving = connection(stream, source);
             let _ = tokio::time::timeout(CONNECTION_LIMIT, serving).await;
             drop(place);

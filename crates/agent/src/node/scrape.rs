@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// How often it is tried to listen where somebody else does, or where the address is not there yet.
-const LISTEN_PAUSE: Duration = Duration::from_secs(5);
+const LISTEN_PAUSE: Duration = Duration::from_secs(2);
 
 /// What is told of a node.
 struct NodeScrape {
