@@ -41,6 +41,7 @@ impl EventKind {
             | Self::ChildCrashed
             | Self::AdapterFailed
             | Self::MemberSupplanted
+            | Self::UpgradeStopped
             | Self::RepositoryUnsealed
             | Self::IdentityCloned
             | Self::SystemSetBack => EventSeverity::Error,
