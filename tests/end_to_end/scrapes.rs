@@ -41,5 +41,8 @@ fn a_log_for_collectors_has_an_object_on_each_line() {
         .find(|object| object["message"] == "the upgrade server listens");
     let listens = listens.expect("it says where it listens");
     assert_eq!(listens["level"], "INFO");
-    assert!(listens["address"].is_string() && listens["timestamp"].is_string(), "{listens}");
+    assert!(
+        listens["address"].is_string() && listens["timestamp"].is_string(),
+        "{listens}"
+    );
 }

@@ -25,7 +25,12 @@ fn the_reference_lists_every_event_and_every_reason_to_wait() {
         let kinds = EventKind::ALL.iter();
         let kinds = kinds.filter(|kind| kind.severity() == severity);
         let kinds: Vec<String> = kinds.map(|kind| format!("`{kind}`")).collect();
-        let _ = writeln!(severities, "| `{}` | {} |", severity.name(), kinds.join(", "));
+        let _ = writeln!(
+            severities,
+            "| `{}` | {} |",
+            severity.name(),
+            kinds.join(", ")
+        );
     }
     for table in [events, codes, severities] {
         assert!(

@@ -119,7 +119,7 @@ impl ServerMeters {
     }
 
     /// A commit has ended.
-    pub(crate) fn note_commit(&self, ended: Result<(), &UdbError>, took: Duration) {
+    pub(crate) fn note_commit(&self, ended: &Result<(), UdbError>, took: Duration) {
         let outcome = match ended {
             Ok(()) => 0,
             Err(UdbError::Conflict) => 1,

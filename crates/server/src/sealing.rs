@@ -96,7 +96,7 @@ async fn keep_sealed(app: App) {
         }
         let ends = app.signed.ends().await.unwrap_or_default();
         warn_of_ends(&app, &mut warned, &ends).await;
-        *app.signed_until.lock() = ends;
+        *app.signed.until.lock() = ends;
     }
 }
 

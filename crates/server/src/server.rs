@@ -7,7 +7,6 @@ use crate::http::{App, AppParts, CensusKeeper, PageSessions, RefusedLately, rout
 use crate::issuer::TokenIssuer;
 use crate::local;
 use crate::measuring::measure;
-use crate::meters::ServerMeters;
 use crate::opening::{beside_repository, open_database, open_repository, open_signed, private};
 use crate::problem::RequestRefusal;
 use crate::recovery::{ProvedUpgrades, recover};
@@ -100,27 +99,15 @@ impl Server {
             let published = PublishedUpgrades::of(&state);
             signed.recover(&published).await.map_err(unsealed)?;
         }
-        let address = config.listen;
-        let listen = |source| ServerError::Listen { address, source };
-        let socket = bound(address).map_err(listen)?;
-        let address = socket.local_addr().map_err(listen)?;
-        // Whoever reaches the port finds the token, too.
-        let teller = local::Teller::listen(address);
-        let listener = socket.listen(BACKLOG).map_err(listen)?;
+        let (listener, teller, address) = listening(config.listen)?;
         let metrics = metrics_listener(&config).await?;
         let (stop, stopping) = watch::channel(false);
-        let meters: Arc<ServerMeters> = Arc::default();
-        let counting = Arc::clone(&meters);
-        let (state_writer, keeping) = StateWriter::start(
-            state,
-            Arc::clone(&udb),
-            repository.clone(),
-            &config,
-            counting,
-        );
+        let (state_writer, keeping) =
+            StateWriter::start(state, Arc::clone(&udb), repository.clone(), &config);
         let issuer = config.issuer.clone().map(TokenIssuer::new).transpose();
         let issuer = issuer.map_err(ServerError::Issuer)?;
         let app = App(Arc::new(AppParts {
+            meters: state_writer.meters(),
             state_writer,
             repository,
             signed: Arc::new(signed),
@@ -135,8 +122,6 @@ impl Server {
             damaged: Arc::default(),
             sessions: PageSessions::default(),
             census: CensusKeeper::default(),
-            signed_until: Arc::default(),
-            meters,
             stopping,
         }));
         Ok(Self {
@@ -214,6 +199,16 @@ impl Server {
         drop(self.lock);
         ended
     }
+}
+
+/// Listens there; whoever reaches the port finds the token, too.
+fn listening(address: SocketAddr) -> Result<(TcpListener, local::Teller, SocketAddr), ServerError> {
+    let listen = |source| ServerError::Listen { address, source };
+    let socket = bound(address).map_err(listen)?;
+    let found = socket.local_addr().map_err(listen)?;
+    let teller = local::Teller::listen(found);
+    let listener = socket.listen(BACKLOG).map_err(listen)?;
+    Ok((listener, teller, found))
 }
 
 /// Where metrics are told besides, if they are to be.

@@ -67,7 +67,7 @@ fn read(app: &App) -> Readings {
     }
     readings.put(&DATABASE_IN_TROUBLE, app.state_writer.trouble().is_some());
     readings.put(&REPOSITORY_DAMAGED, app.damaged.lock().len());
-    for (role, end) in app.signed_until.lock().iter() {
+    for (role, end) in app.signed.until.lock().iter() {
         let end = end.as_millisecond() as f64 / 1_000.0;
         readings.put_of(&METADATA_EXPIRY, [role], end);
     }

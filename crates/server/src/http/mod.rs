@@ -89,8 +89,6 @@ pub struct AppParts {
     pub(crate) sessions: PageSessions,
     /// The nodes, as the page counts them.
     pub(crate) census: CensusKeeper,
-    /// Until when each role's signed metadata is good, as was seen last.
-    pub(crate) signed_until: Arc<Mutex<Vec<(String, jiff::Timestamp)>>>,
     /// What is counted for those who watch.
     pub(crate) meters: Arc<ServerMeters>,
     /// Becomes true when the server stops: waiting answers come at once.

@@ -33,6 +33,8 @@ pub(crate) struct SignedRepository {
     pub(super) turn: Mutex<()>,
     /// Rung when what is signed here has changed.
     pub(crate) changed: Notify,
+    /// Until when each role's signatures are good, as was seen last.
+    pub(crate) until: parking_lot::Mutex<Vec<(String, Timestamp)>>,
     /// Where the documents are that all servers have, if this folder is one server's alone.
     pub(super) shared: Option<SharedDocuments>,
 }
@@ -62,6 +64,7 @@ impl SignedRepository {
             signers: Signer::read(key)?,
             turn: Mutex::new(()),
             changed: Notify::new(),
+            until: parking_lot::Mutex::default(),
         })
     }
 

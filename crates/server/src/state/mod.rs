@@ -115,16 +115,7 @@ impl SystemState {
             let upgrade = proved(&summary).ok_or(number.0)?;
             revisions.insert(number, PublishedRevision { summary, upgrade });
         }
-        let nodes: BTreeMap<NodeId, Arc<NodeFact>> = stored
-            .nodes
-            .into_iter()
-            .map(|(node, mut fact)| {
-                if fact.reachable {
-                    fact.seen_at_ms = fact.seen_at_ms.max(now_ms);
-                }
-                (node, Arc::new(fact))
-            })
-            .collect();
+        let nodes = heard_lately(stored.nodes, now_ms);
         let members = ListChanges::restored(stored.view, nodes.values().map(AsRef::as_ref));
         let mut state = Self {
             generation: stored.generation,
@@ -240,6 +231,17 @@ impl SystemState {
         let found = self.history.class_at(&scope(fact), None, version);
         found.ok().flatten()
     }
+}
+
+/// Nodes of which those that were reachable have been heard just now.
+fn heard_lately(nodes: BTreeMap<NodeId, NodeFact>, now_ms: u64) -> BTreeMap<NodeId, Arc<NodeFact>> {
+    let heard = nodes.into_iter().map(|(node, mut fact)| {
+        if fact.reachable {
+            fact.seen_at_ms = fact.seen_at_ms.max(now_ms);
+        }
+        (node, Arc::new(fact))
+    });
+    heard.collect()
 }
 
 /// The names of those whose keys are revoked, of nodes.

@@ -54,6 +54,8 @@ struct DurableState {
     event: watch::Sender<u64>,
     /// Why the last commit failed; none when it did not.
     trouble: Mutex<Option<String>>,
+    /// What is counted for those who watch.
+    meters: Arc<ServerMeters>,
     /// The number of the members' list, and of what those wait for that want to be known.
     members: watch::Sender<(u64, u64)>,
 }
@@ -72,7 +74,6 @@ impl StateWriter {
         udb: Arc<dyn Udb>,
         repository: RepositoryFolder,
         config: &ServerConfig,
-        meters: Arc<ServerMeters>,
     ) -> (Self, JoinHandle<()>) {
         let shared = Arc::new(DurableState {
             told: watch::Sender::new(state.told.last),
@@ -80,6 +81,7 @@ impl StateWriter {
             members: watch::Sender::new((state.members.at, state.members.acks)),
             state: RwLock::new(state.clone()),
             trouble: Mutex::default(),
+            meters: Arc::default(),
         });
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let task = Task {
@@ -88,7 +90,7 @@ impl StateWriter {
             udb,
             repository,
             config: config.clone(),
-            meters,
+            meters: Arc::clone(&shared.meters),
             damaged: false,
             heard: HeardNodes::new(config.reachable_ms),
         };
@@ -135,6 +137,11 @@ impl StateWriter {
     /// The durable state.
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, SystemState> {
         read(&self.shared.state)
+    }
+
+    /// What is counted for those who watch.
+    pub(crate) fn meters(&self) -> Arc<ServerMeters> {
+        Arc::clone(&self.shared.meters)
     }
 
     /// Why nothing can be stored now, if that is so.

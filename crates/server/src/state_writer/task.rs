@@ -208,8 +208,7 @@ impl Task {
         };
         let begun = Instant::now();
         let committed = self.udb.commit(commit).await;
-        let ended = committed.as_ref().map(|()| ());
-        self.meters.note_commit(ended, begun.elapsed());
+        self.meters.note_commit(&committed, begun.elapsed());
         if let Err(error) = committed {
             self.working.generation = expected;
             self.damaged = true;

@@ -109,14 +109,7 @@ impl World {
         let repository = RepositoryFolder::open(self.folder.path().join("repository"), 0);
         let repository = repository.await.expect("opens");
         let config = config(self.folder.path());
-        StateWriter::start(
-            state.expect("restores"),
-            udb,
-            repository,
-            &config,
-            Arc::default(),
-        )
-        .0
+        StateWriter::start(state.expect("restores"), udb, repository, &config).0
     }
 }
 
