@@ -159,9 +159,7 @@ fn read_counters(report: &NodeReport, readings: &mut Readings) {
     let number = |name: &str| report.counters.get(name).copied().unwrap_or(0);
     readings.put(&AGENT_CALLS_FAILED, number("calls.failed"));
     for (reason, _) in ResetReason::ALL {
-        let counter = reason.counter();
-        let name = counter.strip_prefix("reset.").unwrap_or(counter);
-        readings.put_of(&AGENT_RESETS, [name], number(counter));
+        readings.put_of(&AGENT_RESETS, [reason.name()], number(reason.counter()));
     }
     for counter in Counter::ALL {
         let name = counter.name();
