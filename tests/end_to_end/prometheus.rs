@@ -8,8 +8,11 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// How often targets are asked, and rules looked at.
-const INTERVAL: &str = "200ms";
+/// How often targets are asked, and how long they may take: a busy machine is no target that is gone.
+const SCRAPE_INTERVAL: &str = "400ms";
+
+/// How often rules are looked at.
+const EVALUATION_INTERVAL: &str = "200ms";
 
 /// What takes the place of the times in which increases are looked for.
 const SHORT_RANGE: &str = "[8s]";
@@ -75,7 +78,8 @@ fn configure(folder: &Path, server: u16, agents: &[u16]) -> PathBuf {
         format!("  - job_name: {name}\n    static_configs:\n      - targets: [{targets}]\n")
     };
     let config = format!(
-        "global:\n  scrape_interval: {INTERVAL}\n  scrape_timeout: {INTERVAL}\n  evaluation_interval: {INTERVAL}\n\
+        "global:\n  scrape_interval: {SCRAPE_INTERVAL}\n  scrape_timeout: {SCRAPE_INTERVAL}\n\
+         \x20 evaluation_interval: {EVALUATION_INTERVAL}\n\
          rule_files: [alerts.yml]\nscrape_configs:\n{}{}",
         job("upstart-server", &[server]),
         job("upstart-agent", agents),

@@ -8,7 +8,16 @@ use reqwest::StatusCode;
 
 /// The server's metrics, asked for with a token.
 pub(crate) async fn metrics_of(server: &Running, token: &str) -> Result<String, StatusCode> {
-    let asked = reqwest::Client::new()
+    metrics_by(&reqwest::Client::new(), server, token).await
+}
+
+/// The same by a client that may have asked before.
+pub(crate) async fn metrics_by(
+    client: &reqwest::Client,
+    server: &Running,
+    token: &str,
+) -> Result<String, StatusCode> {
+    let asked = client
         .get(format!("{}/metrics", server.url))
         .bearer_auth(token);
     let answer = asked.send().await.expect("answered");
