@@ -1,5 +1,6 @@
 //! The arguments that every command understands.
 
+use crate::telemetry::LogFormat;
 use clap::{ArgAction, Args};
 use std::path::PathBuf;
 
@@ -28,6 +29,16 @@ pub(crate) struct Globals {
     /// Print JSON on stdout, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// How what the program does is said on stderr: `json` has an object on each line, for collectors of logs
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        env = "UPSTART_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
     /// Say more on stderr; twice says everything (UPSTART_LOG takes a filter such as agent=debug)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,

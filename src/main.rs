@@ -21,7 +21,8 @@ fn main() -> ExitCode {
         cli.command,
         UpstartCommand::Server(_) | UpstartCommand::Agent(_)
     );
-    telemetry::start(if is_daemon { "info" } else { "warn" }, cli.globals.verbose);
+    let level = if is_daemon { "info" } else { "warn" };
+    telemetry::start(level, cli.globals.verbose, cli.globals.log_format);
     let json = cli.globals.json;
     failure::exit_code(cli.run(), json)
 }

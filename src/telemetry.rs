@@ -2,6 +2,7 @@
 //! a full disk under the log nor a reader that stands still may end or hold up what says something.
 
 use crate::output;
+use clap::ValueEnum;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, IsTerminal, Write};
@@ -20,8 +21,17 @@ const PART_BYTES_MAX: usize = 4096;
 /// Whose lines go to stderr one after the other.
 static LOG: Mutex<Log> = Mutex::new(Log::new());
 
+/// The form of a log's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// An object on each line.
+    Json,
+}
+
 /// Starts logging to stderr: `level` is what is said without `-v`.
-pub(crate) fn start(level: &str, verbose: u8) {
+pub(crate) fn start(level: &str, verbose: u8, format: LogFormat) {
     let fallback = match verbose {
         0 => level,
         1 => "debug",
@@ -31,16 +41,18 @@ pub(crate) fn start(level: &str, verbose: u8) {
         .ok()
         .and_then(|text| EnvFilter::try_new(text).ok())
         .unwrap_or_else(|| EnvFilter::new(fallback));
-    tracing_subscriber::fmt()
+    let said = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| LogLine)
-        .log_internal_errors(false)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+        .with_writer(move || LogLine(format))
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => said.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => said.json().flatten_event(true).with_span_list(false).init(),
+    }
 }
 
 /// Takes one line of the log; it never fails.
-struct LogLine;
+struct LogLine(LogFormat);
 
 impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -50,9 +62,16 @@ impl Write for LogLine {
         } else {
             Duration::ZERO
         };
-        // What is written at once is one event, whatever the fields of it hold.
-        let one = output::one_line(&String::from_utf8_lossy(line));
-        log.say(one.as_bytes(), |part| to_stderr(part, patience));
+        log.format = self.0;
+        match self.0 {
+            // What is written at once is one event, whatever the fields of it hold.
+            LogFormat::Text => {
+                let one = output::one_line(&String::from_utf8_lossy(line));
+                log.say(one.as_bytes(), |part| to_stderr(part, patience));
+            }
+            // JSON escapes what would end a line.
+            LogFormat::Json => log.say(line, |part| to_stderr(part, patience)),
+        }
         Ok(line.len())
     }
 
@@ -76,6 +95,7 @@ fn to_stderr(part: &[u8], patience: Duration) -> io::Result<usize> {
 /// What has become of the lines so far.
 #[derive(Debug)]
 struct Log {
+    format: LogFormat,
     /// How many were lost since the last one that was not.
     lost: u64,
     /// A part of a line was written, and the rest not.
@@ -87,10 +107,29 @@ struct Log {
 impl Log {
     const fn new() -> Self {
         Self {
+            format: LogFormat::Text,
             lost: 0,
             torn: false,
             why: None,
         }
+    }
+
+    /// That lines are missing, as a line.
+    fn notice(&self, why: &io::Error) -> String {
+        let lost = self.lost;
+        let notice = match self.format {
+            LogFormat::Text => {
+                format!("(lines of this log that could not be written: {lost}; {why})")
+            }
+            LogFormat::Json => serde_json::json!({
+                "level": "WARN",
+                "message": "lines of this log could not be written",
+                "lost": lost,
+                "why": why.to_string(),
+            })
+            .to_string(),
+        };
+        notice + "\n"
     }
 
     /// Says a line, and before it how many are missing there.
@@ -100,17 +139,13 @@ impl Log {
             text.push(b'\n');
         }
         if let (1.., Some(why)) = (self.lost, &self.why) {
-            let notice = format!(
-                "(lines of this log that could not be written: {}; {why})\n",
-                self.lost
-            );
-            text.extend_from_slice(notice.as_bytes());
+            text.extend_from_slice(self.notice(why).as_bytes());
         }
         text.extend_from_slice(line);
         let mut rest = text.as_slice();
         let why = loop {
             if rest.is_empty() {
-                *self = Self::new();
+                (self.lost, self.torn, self.why) = (0, false, None);
                 return;
             }
             match write(rest) {
@@ -128,8 +163,26 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use super::Log;
+    use super::{Log, LogFormat};
     use std::io;
+
+    #[test]
+    fn what_is_lost_is_told_in_the_form_of_the_log() {
+        let mut log = Log::new();
+        log.format = LogFormat::Json;
+        log.say(b"{}\n", |_| Err(io::ErrorKind::StorageFull.into()));
+        let mut told = Vec::new();
+        log.say(b"{\"message\":\"next\"}\n", |part| {
+            told.extend_from_slice(part);
+            Ok(part.len())
+        });
+        let lines: Vec<serde_json::Value> = String::from_utf8_lossy(&told)
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("an object"))
+            .collect();
+        assert_eq!(lines[0]["lost"], 1, "{lines:?}");
+        assert_eq!(lines[1]["message"], "next", "{lines:?}");
+    }
 
     #[test]
     fn lines_that_find_no_room_are_lost_and_told_when_there_is_some() {

@@ -10,6 +10,7 @@ use agent::config::Config;
 use agent::holder_client::HolderClientError;
 use agent::journal::JournalFileError;
 use clap::Args;
+use metrics::MetricsAddress;
 use model::expression::Variable;
 use model::network::Network;
 use std::collections::BTreeMap;
@@ -44,8 +45,8 @@ runs on under its holder, for the next agent (`upstart stop` ends both).";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct AgentArgs {
-    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, root, addresses, networks, pass_environment, artifact_port, poll_ms, call_threads
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "root", "addresses", "networks", "pass_environment", "artifact_port", "poll_ms", "call_threads"])]
+    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, root, addresses, networks, pass_environment, artifact_port, metrics_listen, poll_ms, call_threads
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "root", "addresses", "networks", "pass_environment", "artifact_port", "metrics_listen", "poll_ms", "call_threads"])]
     pub(crate) config: Option<PathBuf>,
     /// The node's data directory; one node each
     #[arg(long, value_name = "DIR", required_unless_present = "config")]
@@ -79,6 +80,10 @@ pub(crate) struct AgentArgs {
     /// fetch from the server
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) artifact_port: Option<u16>,
+    /// Tell the node's metrics to Prometheus at this address (`/metrics`), without TLS and to everybody who reaches it: a port alone is one
+    /// of this host
+    #[arg(long, value_name = "[IP:]PORT")]
+    pub(crate) metrics_listen: Option<MetricsAddress>,
     /// How often the server is asked, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = agent::config::POLL_MS_DEFAULT)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=POLL_MS_MAX))]
@@ -269,6 +274,7 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
         networks: arguments.networks,
         pass_environment: arguments.pass_environment,
         artifact_port: arguments.artifact_port,
+        metrics_listen: arguments.metrics_listen,
         poll_ms: arguments.poll_ms,
         call_threads: arguments
             .call_threads

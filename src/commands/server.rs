@@ -7,6 +7,7 @@ use crate::globals::Globals;
 use access::{Distrust, Judge, PathPlace};
 use clap::Args;
 use identity::Issuer;
+use metrics::MetricsAddress;
 use rustix::process::{Resource, getrlimit};
 use server::udb::UdbError;
 use server::{ArtifactsError, PrometheusPlace, ServerConfig, ServerError};
@@ -49,6 +50,10 @@ pub(crate) struct ServerArgs {
     /// themselves; others are invited (`upstart invite`), or show the token of --token-file, else of the file `token` in the data directory
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070")]
     pub(crate) listen: SocketAddr,
+    /// Tell metrics to Prometheus at this address too (`/metrics`), without TLS and to everybody who reaches it: a port alone is one of this
+    /// host. With a role that may look they are also at /metrics of --listen
+    #[arg(long, value_name = "[IP:]PORT")]
+    pub(crate) metrics_listen: Option<MetricsAddress>,
     /// Let operators in by the web tokens (JWT) of an issuer too, such as a single sign-on: a file that says whose, and what they make of whom
     #[arg(long, value_name = "FILE")]
     pub(crate) issuer: Option<PathBuf>,
@@ -132,6 +137,7 @@ fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Ser
     config.database = arguments.database;
     config.repository = arguments.repository;
     config.artifacts = arguments.artifacts;
+    config.metrics_listen = arguments.metrics_listen.map(|metrics| metrics.0);
     config.token = given(globals)?.token;
     config.issuer = arguments.issuer.as_deref().map(issuer).transpose()?;
     config.prometheus = arguments.prometheus.map(|url| PrometheusPlace {
@@ -248,6 +254,9 @@ fn explain(error: ServerError, data: &Path) -> anyhow::Error {
     }
     let next = match &error {
         ServerError::Listen { .. } => "end what listens there, or give another --listen IP:PORT",
+        ServerError::MetricsListen { .. } => {
+            "end what listens there, or give another --metrics-listen [IP:]PORT"
+        }
         ServerError::Data { path, .. } if is_anothers(path) => {
             "start the server as the folder's owner, or give it a folder of its own: --data DIR"
         }

@@ -13,6 +13,7 @@ mod key_folders;
 mod keys;
 mod lenses;
 mod logs;
+mod monitoring;
 mod page;
 mod plans;
 mod publishing;

@@ -1,5 +1,6 @@
 //! Whole systems: a real server, real agents, real software, and what the product promises of them.
 
+mod alerts;
 mod backup;
 mod backups;
 mod catching_up;
@@ -29,6 +30,7 @@ mod odd_moments;
 mod once;
 mod operating;
 mod peers;
+mod prometheus;
 mod recording;
 mod recovery;
 mod recycled;
@@ -37,6 +39,7 @@ mod reflink;
 mod registry;
 mod revisions;
 mod roles;
+mod scrapes;
 mod server_away;
 mod sessions;
 mod several_servers;

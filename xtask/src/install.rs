@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The programs under test and the tools around them, as Debian names them.
-pub const DEBIAN: [&str; 27] = [
+pub const DEBIAN: [&str; 28] = [
     "btrfs-progs",
     "bubblewrap",
     "build-essential",
@@ -28,6 +28,7 @@ pub const DEBIAN: [&str; 27] = [
     "openssl",
     "pgbouncer",
     "postgresql",
+    "prometheus",
     "python3",
     "python3-venv",
     "redis-server",

@@ -1,5 +1,6 @@
 //! What an agent is told when it starts.
 
+use metrics::MetricsAddress;
 use model::expression::Variable;
 use model::network::Network;
 use serde::Deserialize;
@@ -51,6 +52,9 @@ pub struct Config {
     /// The port at which artifacts are served to other nodes of the same site; none are without one.
     #[serde(default)]
     pub artifact_port: Option<u16>,
+    /// Where metrics are told to Prometheus, without TLS; nowhere without it.
+    #[serde(default)]
+    pub metrics_listen: Option<MetricsAddress>,
     /// How often the server is asked, in milliseconds; jitter is added.
     #[serde(default = "default_poll_ms")]
     pub poll_ms: u64,

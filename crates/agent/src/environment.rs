@@ -15,7 +15,7 @@ const COMMON: [&str; 4] = ["PATH", "LANG", "LANGUAGE", "TZ"];
 const COMMON_PREFIX: &str = "LC_";
 
 /// What our own processes get besides: how they say what they do. None of it is a secret.
-const OWN: [&str; 2] = ["UPSTART_LOG", "RUST_BACKTRACE"];
+const OWN: [&str; 3] = ["UPSTART_LOG", "UPSTART_LOG_FORMAT", "RUST_BACKTRACE"];
 
 /// Variables that are the agent's alone.
 const PRIVATE_PREFIX: &str = "UPSTART_";

@@ -25,6 +25,7 @@ pub mod layout;
 mod library;
 pub mod limits;
 mod members;
+mod meters;
 mod node;
 mod node_catalog;
 mod own_credential;

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::contact::{Contact, ServerAnswer};
 use crate::enrolment::{CONFLICT, enrol_certified, keep, request};
 use crate::layout::Layout;
+use crate::meters::NodeMeters;
 use crate::own_credential::{FORBIDDEN, OwnCredential};
 use crate::server_memory::{ServerMemory, remembered};
 use crate::vital::Vital;
@@ -68,6 +69,8 @@ pub(crate) struct ServerLink {
     pub(crate) moment: watch::Receiver<Option<Moment>>,
     /// Why the node takes nothing new from the server, in words; none while it does.
     pub(crate) distrust: Arc<Mutex<Option<String>>>,
+    /// What is counted for those who watch.
+    pub(crate) meters: Arc<NodeMeters>,
 }
 
 /// What the server was told that a node runs.
@@ -84,6 +87,7 @@ pub(crate) struct HeardByServer {
 impl ServerLink {
     /// Tells the history what happened.
     pub(crate) fn tell(&self, event: NewEvent) {
+        self.meters.note_event(&event.kind);
         // The receiver lives as long as the agent; at its end nobody is left to tell.
         let _ = self.events.send(event);
     }
@@ -111,6 +115,7 @@ pub(crate) fn start(
     let (disagreement, found) = watch::channel(None);
     let (once_sender, once) = watch::channel(None);
     let memory = ServerMemory::load(layout);
+    let meters: Arc<NodeMeters> = Arc::default();
     let moment = memory.subscribe();
     let conversation = ServerConversation {
         client,
@@ -144,6 +149,7 @@ pub(crate) fn start(
         forgotten,
         renumbered,
         contact: Contact::default(),
+        meters: Arc::clone(&meters),
     };
     vital.spawn("conversation with the server", conversation.run());
     ServerLink {
@@ -157,6 +163,7 @@ pub(crate) fn start(
         once,
         moment,
         distrust: Arc::default(),
+        meters,
     }
 }
 
@@ -194,6 +201,8 @@ struct ServerConversation {
     once: watch::Sender<Option<OnceOrder>>,
     /// What was said of the server.
     contact: Contact,
+    /// What is counted for those who watch.
+    meters: Arc<NodeMeters>,
 }
 
 impl ServerConversation {
@@ -262,6 +271,7 @@ impl ServerConversation {
             Err(error) => ServerAnswer::of(error),
         };
         let is_good = answer == ServerAnswer::Good;
+        self.meters.note_contact(is_good);
         match self.contact.note(Instant::now(), answer) {
             Some(said) if is_good => tracing::info!("{said}"),
             Some(said) => tracing::warn!("{said}; the node serves on, and upgrades wait"),

@@ -52,6 +52,9 @@ impl Commands {
         if let Some(port) = options.artifact_port {
             upstart.args(["--artifact-port", &port.to_string()]);
         }
+        if let Some(port) = options.metrics_port {
+            upstart.args(["--metrics-listen", &port.to_string()]);
+        }
         options.clock.applied(&mut upstart);
         let passed = options.clock.passed().iter().copied();
         if let Some(root) = &options.root {

@@ -41,6 +41,8 @@ pub struct NodeOptions {
     pub server: Option<(String, PathBuf)>,
     /// The port at which it serves artifacts to other nodes.
     pub artifact_port: Option<u16>,
+    /// The port at which it tells its metrics.
+    pub metrics_port: Option<u16>,
     /// Its data directory, where that is not called as it is.
     pub data: Option<PathBuf>,
 }
@@ -71,6 +73,7 @@ impl NodeOptions {
             program: None,
             server: None,
             artifact_port: None,
+            metrics_port: None,
             data: None,
         }
     }
@@ -120,6 +123,12 @@ impl NodeOptions {
     /// Serves artifacts to other nodes at this port.
     pub fn artifact_port(mut self, port: u16) -> Self {
         self.artifact_port = Some(port);
+        self
+    }
+
+    /// Tells its metrics at this port.
+    pub fn metrics_port(mut self, port: u16) -> Self {
+        self.metrics_port = Some(port);
         self
     }
 

@@ -169,6 +169,12 @@ impl Server {
         self.resume();
     }
 
+    /// The same with these arguments, too, from now on.
+    pub fn resume_with(&mut self, options: &[&str]) {
+        self.options.extend(options.iter().map(OsString::from));
+        self.resume();
+    }
+
     /// Kills it and starts it again.
     pub fn restart(&mut self) {
         self.changed(|_| ());

@@ -45,6 +45,18 @@ impl System {
         Self::start_with(clock, |_| {})
     }
 
+    /// The same, which tells its metrics at the port of number 30.
+    pub fn start_with_metrics() -> Self {
+        Self::start_servers(
+            |_| {},
+            |folder, ports| {
+                let options = ["--metrics-listen".to_owned(), ports.get(30).to_string()];
+                let options = options.map(OsString::from).into();
+                vec![Server::start_with_options(folder, ports.get(31), options)]
+            },
+        )
+    }
+
     /// The same, when something has been done with its folder.
     pub fn start_after(prepare: impl FnOnce(&Path)) -> Self {
         Self::start_with(Clock::RIGHT, prepare)

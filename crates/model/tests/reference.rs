@@ -1,6 +1,6 @@
 //! The page on events and reasons says what the code says.
 
-use model::api::{EventKind, WaitCode};
+use model::api::{EventKind, EventSeverity, WaitCode};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -20,7 +20,19 @@ fn the_reference_lists_every_event_and_every_reason_to_wait() {
     let events = table("event", events.map(|kind| (kind.name(), kind.meaning())));
     let codes = WaitCode::ALL.iter();
     let codes = table("code", codes.map(|code| (code.name(), code.meaning())));
-    for table in [events, codes] {
+    let mut severities = "| severity | events |\n|---|---|\n".to_owned();
+    for severity in [EventSeverity::Error, EventSeverity::Warning] {
+        let kinds = EventKind::ALL.iter();
+        let kinds = kinds.filter(|kind| kind.severity() == severity);
+        let kinds: Vec<String> = kinds.map(|kind| format!("`{kind}`")).collect();
+        let _ = writeln!(
+            severities,
+            "| `{}` | {} |",
+            severity.name(),
+            kinds.join(", ")
+        );
+    }
+    for table in [events, codes, severities] {
         assert!(
             page.contains(&table),
             "docs/reference/events.md must have:\n{table}"

@@ -28,6 +28,8 @@ const ARTIFACT_BYTES_MAX: u64 = model::manifest::FILE_BYTES_MAX;
 pub struct ServerConfig {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where metrics are told in the clear, besides; `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// The directory of the database and the repository; made when it is not there.
     pub data: PathBuf,
     /// The URL of a PostgreSQL database; `None`: SQLite in the data directory.
@@ -72,6 +74,7 @@ impl ServerConfig {
     pub fn new(listen: SocketAddr, data: PathBuf) -> Self {
         Self {
             listen,
+            metrics_listen: None,
             data,
             database: None,
             repository: None,

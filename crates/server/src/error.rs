@@ -58,6 +58,15 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
+    /// The address for metrics is taken or not there.
+    #[error("cannot tell metrics at {address}")]
+    MetricsListen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A task without which it cannot go on has broken.
     #[error("the {0} has broken down: {1}")]
     Broken(&'static str, String),

@@ -3,6 +3,7 @@
 //! Whoever has shown no token yet is a stranger. Strangers have little time and few places; when those are taken, the one who has had his
 //! longest goes, so that a crowd of them keeps nobody out: who has a token shows it at once.
 
+use crate::meters::OpenCount;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -112,6 +113,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: TlsAcceptor,
     router: Router,
+    open: OpenCount,
     mut stopping: watch::Receiver<bool>,
 ) {
     let strangers = Strangers::default();
@@ -127,7 +129,12 @@ pub(crate) async fn serve(
             Ok((stream, _)) => {
                 let caller = strangers.admit();
                 let tls = tls.clone();
-                connections.spawn(greet(stream, tls, router.clone(), caller, stopping.clone()));
+                let counted = open.enter();
+                let greeted = greet(stream, tls, router.clone(), caller, stopping.clone());
+                connections.spawn(async move {
+                    greeted.await;
+                    drop(counted);
+                });
             }
             Err(error) => {
                 let is_new = said.is_none_or(|said: Instant| said.elapsed() > SAID_PAUSE);

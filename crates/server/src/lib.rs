@@ -12,6 +12,7 @@ mod http;
 mod issuer;
 mod local;
 mod measuring;
+mod meters;
 mod opening;
 mod problem;
 mod prometheus;

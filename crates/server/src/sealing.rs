@@ -4,6 +4,7 @@ use crate::http::App;
 use crate::problem::RequestRefusal;
 use crate::repository::{self, ExpiryWarnings, PublishedUpgrades, RepositoryTexts};
 use crate::rules::Order;
+use jiff::Timestamp;
 use model::api::EventKind;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
@@ -57,7 +58,10 @@ async fn keep_sealed(app: App) {
     let mut warned = ExpiryWarnings::default();
     let mut said = None;
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = app.signed.changed.notified() => {}
+        }
         if let Err(refusal) = app.signed.refresh().await {
             tracing::warn!(
                 detail = refusal.detail,
@@ -91,16 +95,22 @@ async fn keep_sealed(app: App) {
             );
         }
         let ends = app.signed.ends().await.unwrap_or_default();
-        for (role, end) in ends {
-            let left = jiff::Timestamp::now().duration_until(end);
-            let Some(warning) = warned.next(&role, left) else {
-                continue;
-            };
-            let order = Order::Remark(EventKind::RepositoryExpires, warning);
-            // Said again when it is nearer.
-            if let Err(refusal) = app.state_writer.ask(order, "server".to_owned(), None).await {
-                tracing::warn!(detail = refusal.detail, "a warning is not in the history");
-            }
+        warn_of_ends(&app, &mut warned, &ends).await;
+        *app.signed.until.lock() = ends;
+    }
+}
+
+/// Says what of the signed metadata ends soon.
+async fn warn_of_ends(app: &App, warned: &mut ExpiryWarnings, ends: &[(String, Timestamp)]) {
+    for (role, end) in ends {
+        let left = Timestamp::now().duration_until(*end);
+        let Some(warning) = warned.next(role, left) else {
+            continue;
+        };
+        let order = Order::Remark(EventKind::RepositoryExpires, warning);
+        // Said again when it is nearer.
+        if let Err(refusal) = app.state_writer.ask(order, "server".to_owned(), None).await {
+            tracing::warn!(detail = refusal.detail, "a warning is not in the history");
         }
     }
 }

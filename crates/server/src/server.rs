@@ -19,6 +19,7 @@ use crate::state_writer::StateWriter;
 use crate::token;
 use crate::udb::{Change, ChangeSet, ServerLife, Stored, Udb, UdbError};
 use identity::{Authority, Pin, PinnedToken};
+use metrics::MetricsAddress;
 use rustix::fs::OFlags;
 use rustix::process::Resource;
 use std::fs::{File, TryLockError};
@@ -52,6 +53,8 @@ pub struct Server {
     /// How it speaks with whoever begins with TLS.
     tls: TlsAcceptor,
     listener: TcpListener,
+    /// Where metrics are told besides.
+    metrics: Option<TcpListener>,
     /// Where its own user is told the token.
     teller: local::Teller,
     address: SocketAddr,
@@ -96,19 +99,15 @@ impl Server {
             let published = PublishedUpgrades::of(&state);
             signed.recover(&published).await.map_err(unsealed)?;
         }
-        let address = config.listen;
-        let listen = |source| ServerError::Listen { address, source };
-        let socket = bound(address).map_err(listen)?;
-        let address = socket.local_addr().map_err(listen)?;
-        // Whoever reaches the port finds the token, too.
-        let teller = local::Teller::listen(address);
-        let listener = socket.listen(BACKLOG).map_err(listen)?;
+        let (listener, teller, address) = listening(config.listen)?;
+        let metrics = metrics_listener(&config).await?;
         let (stop, stopping) = watch::channel(false);
         let (state_writer, keeping) =
             StateWriter::start(state, Arc::clone(&udb), repository.clone(), &config);
         let issuer = config.issuer.clone().map(TokenIssuer::new).transpose();
         let issuer = issuer.map_err(ServerError::Issuer)?;
         let app = App(Arc::new(AppParts {
+            meters: state_writer.meters(),
             state_writer,
             repository,
             signed: Arc::new(signed),
@@ -129,6 +128,7 @@ impl Server {
             app,
             tls: TlsAcceptor::from(Arc::new(tls)),
             listener,
+            metrics,
             teller,
             address,
             stop,
@@ -141,6 +141,12 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells metrics besides, if it does.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.local_addr().ok()
     }
 
     /// Serves until `shutdown` ends; requests under way get a moment to finish.
@@ -165,8 +171,13 @@ impl Server {
         };
         let teller = tokio::spawn(self.teller.tell(token.to_string()));
         let stopping = self.app.stopping.clone();
+        let connections = self.app.meters.connections.clone();
+        let scraped = Arc::new(self.app.clone());
+        let telling =
+            (self.metrics).map(|listener| tokio::spawn(metrics::serve(listener, scraped)));
         let router = router(self.app);
-        let mut serving = tokio::spawn(front::serve(self.listener, self.tls, router, stopping));
+        let front = front::serve(self.listener, self.tls, router, connections, stopping);
+        let mut serving = tokio::spawn(front);
         let ended = tokio::select! {
             () = shutdown => Ok(()),
             _ = &mut serving => Ok(()),
@@ -184,9 +195,30 @@ impl Server {
         end_of_measurer.abort();
         teller.abort();
         sealer.abort();
+        telling.inspect(JoinHandle::abort);
         drop(self.lock);
         ended
     }
+}
+
+/// Listens there; whoever reaches the port finds the token, too.
+fn listening(address: SocketAddr) -> Result<(TcpListener, local::Teller, SocketAddr), ServerError> {
+    let listen = |source| ServerError::Listen { address, source };
+    let socket = bound(address).map_err(listen)?;
+    let found = socket.local_addr().map_err(listen)?;
+    let teller = local::Teller::listen(found);
+    let listener = socket.listen(BACKLOG).map_err(listen)?;
+    Ok((listener, teller, found))
+}
+
+/// Where metrics are told besides, if they are to be.
+async fn metrics_listener(config: &ServerConfig) -> Result<Option<TcpListener>, ServerError> {
+    let Some(address) = config.metrics_listen else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|source| ServerError::MetricsListen { address, source })?;
+    Ok(Some(listener))
 }
 
 /// The token says whose it is: whoever is given the file knows the servers by it. Where it cannot be written it stays as it is.
@@ -266,7 +298,11 @@ pub async fn run(
     config: ServerConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
+    let metrics = config.metrics_listen;
     let server = Server::bind(config).await?;
+    if let Some(address) = metrics {
+        metrics::say_where(MetricsAddress(address));
+    }
     tracing::info!(address = %server.address(), "the upgrade server listens");
     tracing::info!(
         "commands and agents of the server's own user on this host are let in; for others run `upstart invite node NAME` or `upstart invite operator NAME --role ROLE` as that user"

@@ -33,6 +33,7 @@ mod membership;
 mod once;
 mod rendering;
 mod report;
+mod scrape;
 mod staging;
 mod start;
 mod state_directory;

@@ -25,7 +25,7 @@ use crate::sync::ServerLink;
 use crate::vital::{Vital, Watch};
 use crate::{environment, sync};
 use client::Client;
-use model::api::{EventKind, HeldUpgrade, NodeView};
+use model::api::{EventKind, HeldUpgrade, NodeReport, NodeView};
 use model::machine::{NodeMachine, Output, Plan, Record};
 use model::names;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let (machine, outputs) = node.recover(&records, first.as_deref())?;
     node.look_after_holder(&vital);
     node.do_once(&vital);
-    node.serve(&vital);
+    node.serve(&vital, report.subscribe());
     let relay = node.relay.clone();
     let main_loop = MainLoop::new(node, machine, journal, report);
     let ended = tokio::select! {
@@ -226,10 +226,11 @@ fn usable(update: Result<CatalogUpdate, CatalogError>) -> Option<Arc<CatalogUpda
 }
 
 impl Node {
-    /// Answers people on this host, and gives other nodes what was fetched.
-    fn serve(self: &Arc<Self>, vital: &Vital) {
+    /// Answers people on this host, gives other nodes what was fetched, and tells metrics of what is reported.
+    fn serve(self: &Arc<Self>, vital: &Vital, report: watch::Receiver<Option<NodeReport>>) {
         vital.spawn("control socket", crate::control::serve(Arc::clone(self)));
         self.serve_artifacts(vital);
+        self.tell_metrics(report);
     }
 
     /// Takes in what the repository says first, and says what is not as it was when the node ran last: records that are missing, variables that are others.

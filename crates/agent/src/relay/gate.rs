@@ -275,6 +275,11 @@ pub(super) fn steps_of(traffic: &LiveTraffic, service: &str, caller: Version) ->
     }
 }
 
+/// How many calls wait now.
+pub(crate) fn held_calls() -> usize {
+    HELD.load(Ordering::Relaxed)
+}
+
 /// A place among the calls that wait.
 struct HeldCall;
 

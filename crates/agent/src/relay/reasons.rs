@@ -17,6 +17,13 @@ macro_rules! reset_reasons {
                 }
             }
 
+            /// Its name, which is the counter's without what all of them begin with.
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $counter,)*
+                }
+            }
+
             /// What it means, for people.
             pub(crate) fn meaning(self) -> &'static str {
                 match self {
@@ -25,8 +32,7 @@ macro_rules! reset_reasons {
             }
 
             /// Every reason with its meaning, ordered by counter.
-            #[cfg(test)]
-            const ALL: &[(Self, &str)] = &[$((Self::$reason, $meaning),)*];
+            pub(crate) const ALL: &[(Self, &str)] = &[$((Self::$reason, $meaning),)*];
         }
     };
 }

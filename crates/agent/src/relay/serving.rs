@@ -1,6 +1,7 @@
 //! Serving a caller of whom it is known what it wants: it gets leave, then the way that its version has to the software.
 
 use super::gate::{Admission, CallGate};
+use super::pairs::PairObserver;
 use super::software_dial::LabelledDial;
 use super::{ConnectionEnds, Recorder, Relay, ResetReason, reset_std, tap};
 use call::{Dial, MessageForm, Upstream};
@@ -180,7 +181,8 @@ impl Relay {
 
     async fn translate(self: &Arc<Self>, caller: AdmittedCaller) -> io::Result<()> {
         let dial = self.labelled_dial(caller.ends);
-        let (limits, observer) = (self.limits(), self.tally.clone());
+        let observer = PairObserver::new(&self.tally, &self.traffic, caller.version);
+        let limits = self.limits();
         let peer = caller.ends.peer;
         let served =
             serve::serve_http(caller.stream, peer, caller.gate, dial, limits, observer).await;
@@ -197,7 +199,7 @@ impl Relay {
             gate: caller.gate,
             dial: self.labelled_dial(caller.ends),
             limits: self.limits(),
-            observer: self.tally.clone(),
+            observer: PairObserver::new(&self.tally, &self.traffic, caller.version),
         };
         // Away from this task's own state: thousands of them wait.
         let served = Box::pin(serve::serve_messages(

@@ -11,12 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+/// A caller's version, the software's, and how calls went between them.
+pub(crate) type CallPair = (Version, Version, &'static str);
+
 /// The agent's counters.
 #[derive(Default)]
 pub(crate) struct Tally {
     calls: Counters,
     named: Mutex<BTreeMap<String, u64>>,
     open: Mutex<BTreeMap<Version, u64>>,
+    /// Calls by the caller's version, the software's, and how they went.
+    between: Mutex<BTreeMap<CallPair, Arc<AtomicU64>>>,
     /// What people should know of it.
     pub(crate) remarks: Remarks,
     /// Calls of the software to what may be members, as often as they were seen.
@@ -65,6 +70,29 @@ impl Tally {
     /// Open connections by the version of their label.
     pub(crate) fn connections(&self) -> BTreeMap<Version, u64> {
         self.open().clone()
+    }
+
+    /// The counter of calls between two versions.
+    pub(super) fn pair(&self, pair: CallPair) -> Arc<AtomicU64> {
+        Arc::clone(self.between.lock().entry(pair).or_default())
+    }
+
+    /// Calls between versions.
+    pub(crate) fn between(&self) -> BTreeMap<CallPair, u64> {
+        let between = self.between.lock();
+        let numbers = between.iter();
+        numbers
+            .map(|(pair, number)| (*pair, number.load(Ordering::Relaxed)))
+            .collect()
+    }
+
+    /// Refused calls by the kind of reason.
+    pub(crate) fn refusals(&self) -> BTreeMap<RefusalKind, u64> {
+        let mut refused: BTreeMap<RefusalKind, u64> = BTreeMap::new();
+        for (kind, _, number) in self.calls.read().refused {
+            *refused.entry(kind).or_default() += number;
+        }
+        refused
     }
 
     fn open(&self) -> parking_lot::MutexGuard<'_, BTreeMap<Version, u64>> {

@@ -4,6 +4,7 @@
 
 mod disagreement;
 mod event_kind;
+mod event_severity;
 mod history;
 mod identity;
 mod labels;
@@ -20,6 +21,7 @@ mod wait_code;
 
 pub use disagreement::{Disagreement, HeldUpgrade, disagreement, replaced};
 pub use event_kind::EventKind;
+pub use event_severity::EventSeverity;
 pub use history::{Event, NewEvent, Page};
 pub use identity::{
     Certified, CertifyRequest, IdentitiesView, IdentityFact, InvitationFact, InviteRequest,

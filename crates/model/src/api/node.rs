@@ -269,6 +269,28 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Joining,
+        Self::Settled,
+        Self::Fetching,
+        Self::Staged,
+        Self::Stopping,
+        Self::Transforming,
+        Self::Committed,
+        Self::Probing,
+        Self::FlippingBack,
+        Self::Blocked,
+    ];
+
+    /// Its name for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FlippingBack => "flipping_back",
+            phase => phase.words(),
+        }
+    }
+
     /// What a node is doing, as people say it.
     pub fn words(self) -> &'static str {
         match self {
@@ -302,6 +324,28 @@ pub enum ChildState {
     Silent,
     /// Ended by itself; restarted after a back-off.
     Crashed,
+}
+
+impl ChildState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Stopped,
+        Self::Starting,
+        Self::Running,
+        Self::Silent,
+        Self::Crashed,
+    ];
+
+    /// Its name for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Silent => "silent",
+            Self::Crashed => "crashed",
+        }
+    }
 }
 
 /// How far a long step has come.

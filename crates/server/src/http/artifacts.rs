@@ -9,6 +9,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use metrics::Counter;
 use model::api::Problem;
 use model::manifest::Digest;
 
@@ -51,7 +53,8 @@ pub(super) async fn get(
         _ if is_had => Body::empty(),
         _ => {
             let read = app.repository.read(digest, first, count).await?;
-            read.ok_or_else(|| unknown(digest))?
+            let read = read.ok_or_else(|| unknown(digest))?;
+            counted(read, app.meters.sent_bytes.clone())
         }
     };
     let mut answer = Response::builder()
@@ -95,8 +98,19 @@ pub(super) async fn put(
     Named(name): Named<String>,
     body: Body,
 ) -> Result<StatusCode, RequestRefusal> {
+    let body = counted(body, app.meters.received_bytes.clone());
     app.repository.receive(digest(&name)?, body).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The same body, whose bytes are counted as they pass.
+fn counted(body: Body, bytes: Counter) -> Body {
+    let passing = body.map_frame(move |frame| {
+        let length = frame.data_ref().map_or(0, |data| data.len());
+        bytes.inc_by(length as u64);
+        frame
+    });
+    Body::new(passing)
 }
 
 fn behind(digest: Digest, size: u64) -> Response {

@@ -5,6 +5,7 @@ use super::json_request::Queried;
 use super::pages::{PageOrder, limit};
 use super::requester::Requester;
 use super::sync::{WAIT_MAX, waited};
+use crate::meters::CountedOpen;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -151,6 +152,8 @@ struct EventStream {
     requester: Requester,
     after: u64,
     waiting: VecDeque<Event>,
+    /// As long as it is there.
+    _counted: CountedOpen,
 }
 
 #[utoipa::path(get, path = "/v1/events/stream", tag = "system",
@@ -177,6 +180,7 @@ pub(super) async fn stream(
     let newest = *app.state_writer.last_event().borrow();
     let after = last.transpose()?.or(query.after).unwrap_or(newest);
     let begun = EventStream {
+        _counted: app.meters.event_streams.enter(),
         app,
         requester,
         after,

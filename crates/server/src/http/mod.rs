@@ -9,6 +9,7 @@ mod identities;
 mod json_request;
 mod labels;
 mod members;
+mod metrics;
 mod newest;
 mod nodes;
 mod once;
@@ -29,6 +30,7 @@ mod upgrades;
 use crate::config::ServerConfig;
 use crate::issuer::TokenIssuer;
 use crate::local::Missed;
+use crate::meters::ServerMeters;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::{DamagedFile, RepositoryFolder, SignedRepository};
 use crate::rules::{Order, still_counts};
@@ -88,6 +90,8 @@ pub struct AppParts {
     pub(crate) sessions: PageSessions,
     /// The nodes, as the page counts them.
     pub(crate) census: CensusKeeper,
+    /// What is counted for those who watch.
+    pub(crate) meters: Arc<ServerMeters>,
     /// Becomes true when the server stops: waiting answers come at once.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -168,10 +172,15 @@ pub fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in routes::table() {
         let access = middleware::from_fn_with_state((app.clone(), route.access), auth::check);
-        router = router.route(route.path, route.handler.layer(access));
+        let meter = app.meters.route(route.path, &route.method);
+        let metered = middleware::from_fn_with_state(meter, metrics::measure);
+        let handler = route.handler.layer(access).layer(metered);
+        router = router.route(route.path, handler);
     }
+    let page_meter = app.meters.route("page", &Method::OPTIONS);
+    let page_metered = middleware::from_fn_with_state(page_meter, metrics::measure);
     router
-        .merge(page::routes(&app))
+        .merge(page::routes(&app).layer(page_metered))
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(etag::tag))

@@ -2,8 +2,8 @@
 
 use super::etag::EntityTags;
 use super::{
-    artifacts, history, identities, labels, members, nodes, once, operate, page, permits, signed,
-    source, sync, upgrades,
+    artifacts, history, identities, labels, members, metrics, nodes, once, operate, page, permits,
+    signed, source, sync, upgrades,
 };
 use crate::problem::KINDS;
 use axum::Json;
@@ -16,7 +16,7 @@ use utoipa::OpenApi;
         description = "Repository and upgrade database of one system. Errors are RFC 9457 problems with stable types."
     ),
     paths(
-        document, operate::system, operate::fleet, history::events, history::stream, operate::pause, operate::resume, operate::approve,
+        document, metrics::show, operate::system, operate::fleet, history::events, history::stream, operate::pause, operate::resume, operate::approve,
         operate::set_public, operate::retire, labels::show, labels::change, nodes::list, nodes::enrol, nodes::show, nodes::forget, nodes::retry,
         sync::sync, members::members, source::source, once::ended, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
         upgrades::publish, upgrades::show, upgrades::withdraw, upgrades::manifest, artifacts::get, artifacts::head,

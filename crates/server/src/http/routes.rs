@@ -2,8 +2,8 @@
 
 use super::requester::Access;
 use super::{
-    App, artifacts, history, identities, labels, members, nodes, once, openapi, operate, page,
-    permits, signed, source, sync, upgrades,
+    App, artifacts, history, identities, labels, members, metrics, nodes, once, openapi, operate,
+    page, permits, signed, source, sync, upgrades,
 };
 use axum::handler::Handler;
 use axum::http::Method;
@@ -18,11 +18,6 @@ const VIEW: Access = Access::Right(Right::View);
 
 /// One route.
 pub(super) struct HttpRoute {
-    /// Its method, for the test of the OpenAPI document.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the router has it in the handler")
-    )]
     pub(super) method: Method,
     pub(super) path: &'static str,
     /// Whom it is for.
@@ -64,6 +59,7 @@ fn system() -> Vec<HttpRoute> {
     const OPERATE: Access = Access::Right(Right::Operate);
     vec![
         route(Method::GET, "/v1/openapi.json", KNOWN, openapi::document),
+        route(Method::GET, "/metrics", VIEW, metrics::show),
         route(Method::GET, "/v1/system", VIEW, operate::system),
         route(Method::GET, "/v1/fleet", VIEW, operate::fleet),
         route(Method::GET, "/v1/events", VIEW, history::events),

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::fs;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 /// The server's part of the metadata is sealed anew when it is so old: somebody who has taken the server can hide what is new for no
 /// longer than its time.
@@ -31,6 +31,10 @@ pub(crate) struct SignedRepository {
     signers: Vec<Signer>,
     key: PublicKey,
     pub(super) turn: Mutex<()>,
+    /// Rung when what is signed here has changed.
+    pub(crate) changed: Notify,
+    /// Until when each role's signatures are good, as was seen last.
+    pub(crate) until: parking_lot::Mutex<Vec<(String, Timestamp)>>,
     /// Where the documents are that all servers have, if this folder is one server's alone.
     pub(super) shared: Option<SharedDocuments>,
 }
@@ -59,6 +63,8 @@ impl SignedRepository {
             key: make_key(key)?,
             signers: Signer::read(key)?,
             turn: Mutex::new(()),
+            changed: Notify::new(),
+            until: parking_lot::Mutex::default(),
         })
     }
 
@@ -165,7 +171,10 @@ impl SignedRepository {
         let now = Timestamp::now();
         let begun = RepositoryWriter::begin(&self.folder, first, &self.signers, now).await;
         match begun {
-            Ok(_) => self.push().await,
+            Ok(_) => {
+                self.changed.notify_one();
+                self.push().await
+            }
             Err(error @ SignError::KeysMissing { .. }) => Err(refuse(
                 Kind::UNSIGNED,
                 format!(
@@ -182,6 +191,7 @@ impl SignedRepository {
         let now = Timestamp::now();
         let taken = writer.take_signed(signed, &self.signers, now).await;
         taken.map_err(refused)?;
+        self.changed.notify_one();
         self.push().await
     }
 
@@ -339,6 +349,7 @@ impl SignedRepository {
         let sealed = change.writer.seal(&change.targets, &self.signers, now);
         sealed.await.map_err(refused)?;
         self.forget_pending().await;
+        self.changed.notify_one();
         self.push().await
     }
 

@@ -4,7 +4,7 @@ use super::{PublishedRevision, SystemState};
 use crate::udb::{
     Change, FORGOTTEN_KEPT, HeardNode, KeyRecord, LIVES_KEPT, LoggedCommit, SignedLabels,
 };
-use model::api::{IdentityFact, NodeFact};
+use model::api::{IdentityFact, NodeFact, Principal, PrincipalKind};
 use model::ids::NodeId;
 use std::sync::Arc;
 
@@ -128,6 +128,7 @@ impl SystemState {
         self.forgotten.insert(node, fact.name.clone());
         self.forgotten.retain(|node, _| node.0 > kept);
         self.count(node, true);
+        self.untally_node(node);
     }
 
     fn put_node(&mut self, fact: &Arc<NodeFact>) {
@@ -147,8 +148,9 @@ impl SystemState {
         if !before_has_name {
             self.names.insert(fact.name.clone(), fact.node);
         }
-        self.nodes.insert(fact.node, Arc::clone(fact));
+        let before = self.nodes.insert(fact.node, Arc::clone(fact));
         self.count(fact.node, same_seats);
+        self.tally_node(before.as_deref(), fact);
     }
 
     /// A node was heard by another server.
@@ -169,6 +171,13 @@ impl SystemState {
     }
 
     fn put_identity(&mut self, fact: &Arc<IdentityFact>) {
+        let Principal { kind, name } = &fact.principal;
+        if *kind == PrincipalKind::Node {
+            match fact.revoked_at_ms {
+                Some(_) => drop(self.revoked.insert(name.clone())),
+                None => drop(self.revoked.remove(name)),
+            }
+        }
         let before = self
             .identities
             .insert(fact.principal.clone(), Arc::clone(fact));

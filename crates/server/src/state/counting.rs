@@ -43,5 +43,6 @@ impl SystemState {
         for node in nodes {
             self.count(node, false);
         }
+        self.tally_all();
     }
 }

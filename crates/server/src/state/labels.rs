@@ -53,14 +53,18 @@ impl SystemState {
 
     /// Whose clocks differ too much from this server's.
     pub(crate) fn clocks_off(&self) -> Vec<ClockOff> {
-        let off = |fact: &&NodeFact| fact.labels.clock_off_s.unsigned_abs() > CLOCK_OFF_S_MAX;
         let nodes = self.nodes.values().map(AsRef::as_ref);
         nodes
-            .filter(off)
+            .filter(|fact: &&NodeFact| is_clock_off(fact))
             .map(|fact| ClockOff {
                 node: fact.name.clone(),
                 seconds: fact.labels.clock_off_s,
             })
             .collect()
     }
+}
+
+/// Whether a node's clock differs too much from this server's.
+pub(super) fn is_clock_off(fact: &NodeFact) -> bool {
+    fact.labels.clock_off_s.unsigned_abs() > CLOCK_OFF_S_MAX
 }

@@ -9,6 +9,7 @@ mod labels;
 mod lives;
 mod members;
 mod queue;
+mod tally;
 mod view;
 
 pub(crate) use bundle_servers::site;
@@ -21,7 +22,7 @@ use ended_keys::EndedKeys;
 use members::ListChanges;
 use model::api::{
     Approval, Disagreement, IdentityFact, InvitationFact, NodeFact, OnceFact, Pause, Principal,
-    UpgradeSummary,
+    PrincipalKind, UpgradeSummary,
 };
 use model::bundle::Upgrade;
 use model::expression::NodeScope;
@@ -31,6 +32,7 @@ use model::release::{History, HistoryError};
 use queue::PermitQueue;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use tally::FleetTally;
 use view::ViewNumbers;
 
 /// One published revision.
@@ -76,6 +78,10 @@ pub(crate) struct SystemState {
     pub(crate) told: ViewNumbers,
     /// The nodes, counted.
     pub(crate) fleet: Fleet,
+    /// The same for those who watch the system.
+    pub(crate) tally: FleetTally,
+    /// Whose keys are revoked, of those who were nodes, by name.
+    pub(crate) revoked: BTreeSet<String>,
     /// Who waits for room in a group.
     pub(crate) queue: PermitQueue,
     pub(crate) permits: BTreeMap<PermitId, HeldPermit>,
@@ -108,16 +114,7 @@ impl SystemState {
             let upgrade = proved(&summary).ok_or(number.0)?;
             revisions.insert(number, PublishedRevision { summary, upgrade });
         }
-        let nodes: BTreeMap<NodeId, Arc<NodeFact>> = stored
-            .nodes
-            .into_iter()
-            .map(|(node, mut fact)| {
-                if fact.reachable {
-                    fact.seen_at_ms = fact.seen_at_ms.max(now_ms);
-                }
-                (node, Arc::new(fact))
-            })
-            .collect();
+        let nodes = heard_lately(stored.nodes, now_ms);
         let members = ListChanges::restored(stored.view, nodes.values().map(AsRef::as_ref));
         let mut state = Self {
             generation: stored.generation,
@@ -148,6 +145,8 @@ impl SystemState {
             permits: stored.permits,
             told: ViewNumbers::restored(stored.view),
             fleet: Fleet::default(),
+            tally: FleetTally::default(),
+            revoked: revoked_names(stored.identities.values()),
             queue: PermitQueue::default(),
             retiring_through: stored.retiring_through,
             retired_through: stored.retired_through,
@@ -231,6 +230,26 @@ impl SystemState {
         let found = self.history.class_at(&scope(fact), None, version);
         found.ok().flatten()
     }
+}
+
+/// Nodes of which those that were reachable have been heard just now.
+fn heard_lately(nodes: BTreeMap<NodeId, NodeFact>, now_ms: u64) -> BTreeMap<NodeId, Arc<NodeFact>> {
+    let heard = nodes.into_iter().map(|(node, mut fact)| {
+        if fact.reachable {
+            fact.seen_at_ms = fact.seen_at_ms.max(now_ms);
+        }
+        (node, Arc::new(fact))
+    });
+    heard.collect()
+}
+
+/// The names of those whose keys are revoked, of nodes.
+fn revoked_names<'a>(identities: impl Iterator<Item = &'a IdentityFact>) -> BTreeSet<String> {
+    let revoked = identities.filter(|known| known.revoked_at_ms.is_some());
+    let nodes = revoked
+        .map(|known| &known.principal)
+        .filter(|principal| principal.kind == PrincipalKind::Node);
+    nodes.map(|principal| principal.name.clone()).collect()
 }
 
 /// A map whose values are cheap to copy with the state.

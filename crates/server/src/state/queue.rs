@@ -53,6 +53,11 @@ impl PermitQueue {
         self.places.contains_key(&node)
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// In how many groups somebody waits.
     pub(crate) fn groups(&self) -> usize {
         self.order.len()

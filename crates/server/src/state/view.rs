@@ -2,7 +2,7 @@
 
 use super::SystemState;
 use model::api::{
-    FleetStanding, FleetView, NodeView, PrincipalKind, RememberedSystem, SystemView, UpgradeSummary,
+    FleetStanding, FleetView, NodeView, RememberedSystem, SystemView, UpgradeSummary,
 };
 use model::ids::{NodeId, Version};
 use std::collections::BTreeMap;
@@ -113,15 +113,11 @@ impl SystemState {
         }
     }
 
-    fn revoked_nodes(&self) -> Vec<String> {
-        let revoked = (self.identities.values()).filter(|known| known.revoked_at_ms.is_some());
-        revoked
-            .map(|known| &known.principal)
-            .filter(|principal| {
-                principal.kind == PrincipalKind::Node && self.names.contains_key(&principal.name)
-            })
-            .map(|principal| principal.name.clone())
-            .collect()
+    /// The nodes whose keys are revoked, by name.
+    pub(crate) fn revoked_nodes(&self) -> Vec<String> {
+        let revoked = self.revoked.iter();
+        let there = revoked.filter(|name| self.names.contains_key(*name));
+        there.cloned().collect()
     }
 
     /// What nodes are to remember of the system, for a server that has lost it.

@@ -8,6 +8,7 @@ mod tests;
 
 use crate::config::ServerConfig;
 use crate::measuring::Measurements;
+use crate::meters::ServerMeters;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::RepositoryFolder;
 use crate::rules::{CertifiedAsker, Order};
@@ -56,6 +57,8 @@ struct DurableState {
     trouble: Mutex<Option<String>>,
     /// What conditions of schedules look at, as it was measured last.
     measured: RwLock<Measurements>,
+    /// What is counted for those who watch.
+    meters: Arc<ServerMeters>,
     /// The number of the members' list, and of what those wait for that want to be known.
     members: watch::Sender<(u64, u64)>,
 }
@@ -82,6 +85,7 @@ impl StateWriter {
             state: RwLock::new(state.clone()),
             trouble: Mutex::default(),
             measured: RwLock::default(),
+            meters: Arc::default(),
         });
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let task = Task {
@@ -90,6 +94,7 @@ impl StateWriter {
             udb,
             repository,
             config: config.clone(),
+            meters: Arc::clone(&shared.meters),
             damaged: false,
             heard: HeardNodes::new(config.reachable_ms),
         };
@@ -141,6 +146,11 @@ impl StateWriter {
     /// Has decisions go by what was measured.
     pub(crate) fn note_measured(&self, measured: Measurements) {
         *self.shared.measured.write() = measured;
+    }
+
+    /// What is counted for those who watch.
+    pub(crate) fn meters(&self) -> Arc<ServerMeters> {
+        Arc::clone(&self.shared.meters)
     }
 
     /// Why nothing can be stored now, if that is so.

@@ -3,6 +3,7 @@
 use super::heard::HeardNodes;
 use super::{BATCH_MAX, CONFLICT_PAUSE_MS_MAX, CONFLICTS_MAX, DurableState, PendingOrder, read};
 use crate::config::ServerConfig;
+use crate::meters::ServerMeters;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::recovery::{ProvedUpgrades, recover};
 use crate::repository::{RepositoryFolder, RepositoryTexts};
@@ -21,6 +22,8 @@ pub(super) struct Task {
     pub(super) udb: Arc<dyn Udb>,
     pub(super) repository: RepositoryFolder,
     pub(super) config: ServerConfig,
+    /// What is counted for those who watch.
+    pub(super) meters: Arc<ServerMeters>,
     /// The last commit failed: what the database holds is not known.
     pub(super) damaged: bool,
     /// Of whom other servers are still to be told that they were heard.
@@ -38,7 +41,10 @@ impl Task {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<PendingOrder>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let replies = match self.settle(&batch).await {
+            let begun = Instant::now();
+            let settled = self.settle(&batch).await;
+            self.meters.note_batch(batch.len(), begun.elapsed());
+            let replies = match settled {
                 Ok(replies) => {
                     self.look_whether_trouble_is_over().await;
                     replies
@@ -176,6 +182,7 @@ impl Task {
         if self.udb.is_shared() {
             self.note_heard(changes);
         }
+        self.meters.note_changes(changes);
         self.show(changes);
         Ok(())
     }
@@ -200,7 +207,10 @@ impl Task {
             view: self.working.view,
             changes,
         };
-        if let Err(error) = self.udb.commit(commit).await {
+        let begun = Instant::now();
+        let committed = self.udb.commit(commit).await;
+        self.meters.note_commit(&committed, begun.elapsed());
+        if let Err(error) = committed {
             self.working.generation = expected;
             self.damaged = true;
             return Err(error);

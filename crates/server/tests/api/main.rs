@@ -12,6 +12,7 @@ mod history;
 mod identities;
 mod labels;
 mod lies;
+mod metrics;
 mod moved;
 mod page;
 mod permits;

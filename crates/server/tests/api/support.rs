@@ -11,6 +11,7 @@ use model::ids::{NodeId, PermitId, Place, Revision, Version};
 use model::manifest::Manifest;
 use model::release::check;
 use server::{Server, ServerClock, ServerConfig};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,8 @@ pub(crate) const TOKEN: &str = "open-sesame-for-tests";
 /// A server that runs until it is stopped or dropped.
 pub(crate) struct Running {
     pub(crate) url: String,
+    /// Where it tells metrics besides.
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) client: Client,
     keys: PublisherKeys,
     data: PathBuf,
@@ -85,6 +88,7 @@ impl Site {
         let data = config.data.clone();
         let server = Server::bind(config).await.expect("it starts");
         let url = format!("http://{}", server.address());
+        let metrics = server.metrics_address();
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(server.serve(async {
             // A dropped sender stops the server too.
@@ -98,6 +102,7 @@ impl Site {
                 root: None,
             },
             url,
+            metrics,
             data,
             stop: Some(stop),
             served,

@@ -21,7 +21,7 @@ use model::machine::{Action, Outcome, Place, Serving};
 use permits::Leave;
 use std::error::Error;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use transform_state::StateTransform;
 
 /// How long the node looks for a moment without calls while it still serves: holding ends the search anyway.
@@ -29,6 +29,7 @@ const DRAIN_SERVING: Duration = Duration::from_millis(20);
 
 /// Performs one action of the main loop.
 pub(super) async fn perform(node: &Node, action: Action) -> Outcome {
+    let meters = &node.surroundings.link.meters;
     match action {
         Action::Align {
             held,
@@ -73,10 +74,16 @@ pub(super) async fn perform(node: &Node, action: Action) -> Outcome {
             path,
         } => {
             tracing::info!(attempt, %from, %to, "transforms the state");
-            StateTransform::of(node).run(from, to, &path).await
+            let begun = Instant::now();
+            let transformed = StateTransform::of(node).run(from, to, &path).await;
+            meters.note_transform(begun.elapsed());
+            transformed
         }
         Action::Flip { state } => outcome(node.state.flip(state)),
-        Action::StartChild { to } => child::start(node, to).await,
+        Action::StartChild { to } => {
+            meters.note_start();
+            child::start(node, to).await
+        }
         Action::AfterStart { to } => outcome(SoftwareCommands::of(node).after_start(to).await),
         Action::Probe { to } => outcome(SoftwareCommands::of(node).probe(to).await),
         Action::Look { at } => outcome(SoftwareCommands::of(node).look(at).await),

@@ -3,6 +3,7 @@
 
 use super::guard::Visitor;
 use crate::http::App;
+use crate::meters::CountedOpen;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -28,6 +29,8 @@ struct LiveStream {
     events: watch::Receiver<u64>,
     told: watch::Receiver<u64>,
     last: Instant,
+    /// As long as it is there.
+    _counted: CountedOpen,
 }
 
 /// Tells of changes until the session ends, or the server stops.
@@ -38,6 +41,7 @@ pub(super) async fn stream(
     let begun = LiveStream {
         events: app.state_writer.last_event(),
         told: app.state_writer.told(),
+        _counted: app.meters.page_streams.enter(),
         app,
         visitor,
         last: Instant::now(),

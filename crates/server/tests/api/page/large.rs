@@ -1,7 +1,8 @@
 //! A large fleet: its nodes are put into the database by themselves, since enrolling them would take longer than everything else.
 
 use super::browser::Browser;
-use crate::support::{Site, bundle, report};
+use crate::metrics::metrics_by;
+use crate::support::{Running, Site, TOKEN, bundle, report};
 use model::api::{LabelsFact, NodeFact, Phase};
 use model::ids::{NodeId, Version};
 use server::udb::{Change, ChangeSet, Sqlite, Udb};
@@ -116,5 +117,36 @@ async fn a_page_is_as_small_for_many_nodes_as_for_few() {
         .count();
     let waiting = format!("{},{:03}</a>", waiting / 1_000, waiting % 1_000);
     assert!(fleet.contains(&waiting), "{waiting}: {fleet}");
+    metrics_are_as_few(&server, nodes).await;
     server.stop().await;
+}
+
+/// What Prometheus reads of many nodes is counted, and as long as of few.
+async fn metrics_are_as_few(server: &Running, nodes: u32) {
+    let mut text = String::new();
+    let client = reqwest::Client::new();
+    for _ in 0..4 {
+        let begun = Instant::now();
+        let told = metrics_by(&client, server, TOKEN).await;
+        text = told.expect("answered");
+        println!("/metrics: {} bytes in {:?}", text.len(), begun.elapsed());
+    }
+    assert!(
+        text.lines().count() < 1_800,
+        "{} lines",
+        text.lines().count()
+    );
+    assert!(!text.contains("n000"), "no node's name is told");
+    let new = nodes / 3;
+    for line in [
+        format!("upstart_nodes{{class=\"storage\",version=\"2\",phase=\"settled\"}} {new}.0"),
+        format!(
+            "upstart_nodes_waiting{{reason=\"limit\"}} {}.0",
+            nodes - new
+        ),
+        format!("upstart_nodes_behind {}.0", nodes - new),
+        "upstart_newest_version 2.0".to_owned(),
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line}: {text}");
+    }
 }
