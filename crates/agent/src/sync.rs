@@ -142,10 +142,7 @@ pub(crate) fn start(
         view: view_sender,
         heard: heard_sender,
         reached: false,
-        sent: SyncNumber {
-            life: rand::random(),
-            number: 0,
-        },
+        sent: first_number(),
         forgotten,
         renumbered,
         contact: Contact::default(),
@@ -404,6 +401,14 @@ impl ServerConversation {
             self.take(view);
         }
         Ok(())
+    }
+}
+
+/// The number before the first message of an agent.
+fn first_number() -> SyncNumber {
+    SyncNumber {
+        life: rand::random(),
+        number: 0,
     }
 }
 

@@ -20,7 +20,7 @@ const CALLS_MS: u64 = 60_000;
 const KEPT_EVERY_MS: u64 = 10_000;
 
 /// What was measured last of each class with conditions.
-pub(crate) type Measurements = Arc<BTreeMap<StoppedClass, ClassGauges>>;
+pub(crate) type ClassMeasurements = Arc<BTreeMap<StoppedClass, ClassGauges>>;
 
 /// A class on its way to a version, whose schedule has conditions.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub(crate) async fn measure(app: App) {
         let gated = gated(&app.state_writer.state());
         if gated.is_empty() {
             calls.0.clear();
-            app.state_writer.note_measured(Measurements::default());
+            app.state_writer.note_measured(ClassMeasurements::default());
             continue;
         }
         let now_ms = app.config.clock.now_ms();
@@ -76,7 +76,7 @@ pub(crate) async fn measure(app: App) {
             };
             (at, gauges)
         });
-        let measured: Measurements = Arc::new(measured.collect());
+        let measured: ClassMeasurements = Arc::new(measured.collect());
         values.clear();
         calls.note(now_ms, &gated);
         app.state_writer.note_measured(measured);

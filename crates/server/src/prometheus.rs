@@ -40,15 +40,15 @@ pub(crate) struct Prometheus {
 
 /// The part of an answer that counts (Prometheus HTTP API, "Instant queries").
 #[derive(Deserialize)]
-struct Answer {
+struct QueryAnswer {
     #[serde(default)]
     error: Option<String>,
     #[serde(default)]
-    data: Option<AnswerData>,
+    data: Option<QueryData>,
 }
 
 #[derive(Deserialize)]
-struct AnswerData {
+struct QueryData {
     #[serde(rename = "resultType")]
     kind: String,
     result: serde_json::Value,
@@ -117,11 +117,11 @@ impl Prometheus {
             }
             text.extend_from_slice(&chunk);
         }
-        match serde_json::from_slice::<Answer>(&text) {
-            Ok(Answer {
+        match serde_json::from_slice::<QueryAnswer>(&text) {
+            Ok(QueryAnswer {
                 error: Some(error), ..
             }) => Err(format!("Prometheus refuses the query: {error}")),
-            Ok(Answer {
+            Ok(QueryAnswer {
                 data: Some(data), ..
             }) if status.is_success() => by_node(data),
             _ if !status.is_success() => Err(format!("Prometheus answers {status}")),
@@ -143,7 +143,7 @@ fn unanswered(error: &reqwest::Error) -> String {
 }
 
 /// One value for each node. What is no number, such as a share of no calls, is left out.
-fn by_node(data: AnswerData) -> Result<NodeValues, String> {
+fn by_node(data: QueryData) -> Result<NodeValues, String> {
     if data.kind != "vector" {
         return Err(format!(
             "the query gives a {}, not one value for each node",
@@ -182,7 +182,7 @@ mod tests {
     use serde_json::json;
 
     fn read(kind: &str, result: serde_json::Value) -> Result<NodeValues, String> {
-        by_node(AnswerData {
+        by_node(QueryData {
             kind: kind.to_owned(),
             result,
         })

@@ -100,7 +100,6 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     node.look_after_members(&vital, enrolment.answered).await;
     let (machine, outputs) = node.recover(&records, first.as_deref())?;
     node.look_after_holder(&vital);
-    node.do_once(&vital);
     node.serve(&vital, report.subscribe());
     let relay = node.relay.clone();
     let main_loop = MainLoop::new(node, machine, journal, report);
@@ -228,6 +227,8 @@ fn usable(update: Result<CatalogUpdate, CatalogError>) -> Option<Arc<CatalogUpda
 impl Node {
     /// Answers people on this host, gives other nodes what was fetched, and tells metrics of what is reported.
     fn serve(self: &Arc<Self>, vital: &Vital, report: watch::Receiver<Option<NodeReport>>) {
+        let once = super::once::follow(Arc::clone(self));
+        vital.spawn("what is done once for the system", once);
         vital.spawn("control socket", crate::control::serve(Arc::clone(self)));
         self.serve_artifacts(vital);
         self.tell_metrics(report);
@@ -309,12 +310,6 @@ impl Node {
             tracing::warn!(problem, "the software's path does not lead to its state");
         }
         Ok((machine, outputs))
-    }
-
-    /// Does what is to be done once for the whole system.
-    fn do_once(self: &Arc<Self>, vital: &Vital) {
-        let following = super::once::follow(Arc::clone(self));
-        vital.spawn("what is done once for the system", following);
     }
 
     /// Asks the holder now and then whether it answers.

@@ -32,7 +32,7 @@ impl Eq for Condition {}
 
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Judgement {
+pub enum GateJudgement {
     /// It holds.
     Holds {
         /// The values of what it names.
@@ -56,20 +56,20 @@ impl Condition {
         self.0.source()
     }
 
-    fn judge(&self, gates: &Gates, class: &GaugedClass<'_>) -> Judgement {
+    fn judge(&self, gates: &Gates, class: &GaugedClass<'_>) -> GateJudgement {
         let scope = class.scope();
         let names = |word: &str| self.0.names(word);
         match self.0.truth_of_gauges(&scope) {
-            Ok(Some(true)) => Judgement::Holds {
+            Ok(Some(true)) => GateJudgement::Holds {
                 seen: seen(&scope, names),
             },
-            Ok(Some(false)) => Judgement::HoldsNot {
+            Ok(Some(false)) => GateJudgement::HoldsNot {
                 seen: seen(&scope, names),
             },
-            Ok(None) => Judgement::Unknown {
+            Ok(None) => GateJudgement::Unknown {
                 why: class.trouble(gates, names),
             },
-            Err(error) => Judgement::Unknown {
+            Err(error) => GateJudgement::Unknown {
                 why: error.to_string(),
             },
         }
@@ -89,7 +89,7 @@ impl Gates {
         gauges: Option<&ClassGauges>,
         revision: Revision,
         now_ms: u64,
-    ) -> Option<Judgement> {
+    ) -> Option<GateJudgement> {
         let condition = self.stop_if.as_ref()?;
         let counts = class.counts(Revision(0));
         let class = GaugedClass::of(counts, gauges, revision, now_ms);
@@ -191,12 +191,12 @@ pub(super) fn may_go(schedule: &Schedule, facts: &Facts<'_>) -> Opinion {
     let counts = tally.map_or_else(Default::default, |tally| tally.counts(facts.oldest()));
     let class = GaugedClass::of(counts, facts.gauges, facts.revision, facts.now_ms);
     match condition.judge(&schedule.gates, &class) {
-        Judgement::Holds { .. } => Opinion::Go,
-        Judgement::HoldsNot { seen } => wait(WaitReason::GoIf {
+        GateJudgement::Holds { .. } => Opinion::Go,
+        GateJudgement::HoldsNot { seen } => wait(WaitReason::GoIf {
             condition: condition.source().to_owned(),
             seen,
         }),
-        Judgement::Unknown { why } => wait(WaitReason::GoIfUnknown {
+        GateJudgement::Unknown { why } => wait(WaitReason::GoIfUnknown {
             condition: condition.source().to_owned(),
             why,
         }),

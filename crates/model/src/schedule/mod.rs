@@ -21,7 +21,7 @@ pub use at_node::{LiveRole, NodeCommand, ROLE_BYTES_MAX};
 pub use calendar::{
     Calendar, CalendarAnswer, Deadline, Freeze, HeldFreeze, SiteZone, Window, ZONE_ATTRIBUTE, Zone,
 };
-pub use gates::{Condition, Gates, Judgement};
+pub use gates::{Condition, GateJudgement, Gates};
 pub use gauges::{CallGauges, ClassGauges, GAUGES_KEPT_MS, MetricGauge};
 pub use leap::leap;
 pub use reason::{UpgradeGoal, WaitReason};

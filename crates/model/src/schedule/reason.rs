@@ -238,6 +238,10 @@ impl WaitReason {
                 f,
                 "revision {newest} of version {version} is the newest, not {revision}"
             ),
+            Self::Once { version, name } => write!(
+                f,
+                "waits until `once.{name}` of version {version} is done, which begins when every node is there"
+            ),
             Self::Paused { author, reason } if reason.is_empty() => write!(f, "paused by {author}"),
             Self::Paused { author, reason } => write!(f, "paused by {author}: {reason}"),
             _ => Ok(()),
@@ -316,6 +320,7 @@ impl fmt::Display for WaitReason {
             | Self::NotPublished(_)
             | Self::NotNewest { .. }
             | Self::Fetches(_)
+            | Self::Once { .. }
             | Self::Paused { .. } => self.of_the_plan(f),
             Self::NoWindow { .. } | Self::Frozen { .. } | Self::NoZone { .. } => {
                 self.of_the_calendar(f)
@@ -342,10 +347,6 @@ impl fmt::Display for WaitReason {
                     "waits for the soak time: {who} settled at {goal} less than {soak_ms} ms ago"
                 )
             }
-            Self::Once { version, name } => write!(
-                f,
-                "waits until `once.{name}` of version {version} is done, which begins when every node is there"
-            ),
             Self::GoIf { condition, seen } => {
                 write!(f, "waits until `go_if` holds: {condition} ({seen})")
             }

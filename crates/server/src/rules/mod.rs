@@ -26,7 +26,7 @@ pub(crate) use identities::{AdmittedBy, Applicant, CertifiedAsker, still_counts}
 pub(crate) use set_back::RANDOM_MASK;
 pub(crate) use sync::check as check_sync;
 
-use crate::measuring::Measurements;
+use crate::measuring::ClassMeasurements;
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use crate::udb::{Change, KeptText};
@@ -116,7 +116,7 @@ pub(crate) struct DecisionContext {
     /// A random number, for a history that begins.
     pub(crate) random: u64,
     /// What conditions of schedules look at, as it was measured last.
-    pub(crate) measured: Measurements,
+    pub(crate) measured: ClassMeasurements,
 }
 
 /// A node that says that it asks more rarely than agents can be told to, every hour, counts as silent all the same.

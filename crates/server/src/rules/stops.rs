@@ -1,11 +1,11 @@
 //! `stop_if` of schedules: the system is paused where a class does badly on its way to a version. It never goes back by itself.
 
 use super::Draft;
-use crate::measuring::Measurements;
+use crate::measuring::ClassMeasurements;
 use crate::state::SystemState;
 use crate::udb::{Change, StoppedClass};
 use model::api::{EventKind, Pause};
-use model::schedule::Judgement;
+use model::schedule::GateJudgement;
 use std::collections::BTreeSet;
 
 /// Looks at every condition. Each stops once, and again only when it was seen not to hold meanwhile: whoever resumes has decided.
@@ -14,9 +14,9 @@ pub(super) fn stop(draft: &mut Draft<'_>) {
     let mut stopped = state.stopped.clone();
     for (class, judged) in judged(state, &draft.context.measured, draft.now_ms()) {
         match judged {
-            Judgement::Unknown { .. } => {}
-            Judgement::HoldsNot { .. } => drop(stopped.remove(&class.stopped)),
-            Judgement::Holds { seen } => {
+            GateJudgement::Unknown { .. } => {}
+            GateJudgement::HoldsNot { .. } => drop(stopped.remove(&class.stopped)),
+            GateJudgement::Holds { seen } => {
                 if stopped.insert(class.stopped.clone()) {
                     pause(draft, &class, &seen);
                 }
@@ -39,9 +39,9 @@ struct GuardedClass {
 /// What the conditions say of classes of which nodes are not there yet.
 fn judged(
     state: &SystemState,
-    measured: &Measurements,
+    measured: &ClassMeasurements,
     now_ms: u64,
-) -> Vec<(GuardedClass, Judgement)> {
+) -> Vec<(GuardedClass, GateJudgement)> {
     let mut all = Vec::new();
     for version in state.history.versions() {
         let Some(release) = state.history.release(version) else {

@@ -65,12 +65,7 @@ impl SystemState {
                 self.public.remove(service);
             }
             Change::Pause(pause) => self.paused.clone_from(pause),
-            Change::Once(once) => self.once.clone_from(once),
-            Change::Role(node, role) => {
-                self.roles.insert(*node, Arc::from(role.as_str()));
-                self.count(*node, true);
-            }
-            Change::Stopped(stopped) => self.stopped.clone_from(stopped),
+            Change::Once(_) | Change::Role(..) | Change::Stopped(_) => self.note(change),
             Change::Labels(labels) => self.put_labels(labels.as_ref()),
             Change::Approve(approval) => self.approvals.push(approval.clone()),
             Change::Node(fact) | Change::NodeQuietly(fact) | Change::NodeHeard(fact) => {
@@ -110,6 +105,19 @@ impl SystemState {
             Change::Text(_) | Change::ForgetEventsBefore(_) => {}
             Change::Key(record) => self.put_key(record),
             Change::ForgetKeysBefore(at_ms) => self.keys.retain(|_, record| record.at_ms >= *at_ms),
+        }
+    }
+
+    /// What schedules know besides the nodes.
+    fn note(&mut self, change: &Change) {
+        match change {
+            Change::Once(once) => self.once.clone_from(once),
+            Change::Role(node, role) => {
+                self.roles.insert(*node, Arc::from(role.as_str()));
+                self.count(*node, true);
+            }
+            Change::Stopped(stopped) => self.stopped.clone_from(stopped),
+            _ => {}
         }
     }
 

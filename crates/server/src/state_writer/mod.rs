@@ -7,7 +7,7 @@ mod task;
 mod tests;
 
 use crate::config::ServerConfig;
-use crate::measuring::Measurements;
+use crate::measuring::ClassMeasurements;
 use crate::meters::ServerMeters;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::RepositoryFolder;
@@ -56,7 +56,7 @@ struct DurableState {
     /// Why the last commit failed; none when it did not.
     trouble: Mutex<Option<String>>,
     /// What conditions of schedules look at, as it was measured last.
-    measured: RwLock<Measurements>,
+    measured: RwLock<ClassMeasurements>,
     /// What is counted for those who watch.
     meters: Arc<ServerMeters>,
     /// The number of the members' list, and of what those wait for that want to be known.
@@ -144,7 +144,7 @@ impl StateWriter {
     }
 
     /// Has decisions go by what was measured.
-    pub(crate) fn note_measured(&self, measured: Measurements) {
+    pub(crate) fn note_measured(&self, measured: ClassMeasurements) {
         *self.shared.measured.write() = measured;
     }
 

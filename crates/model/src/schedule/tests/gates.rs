@@ -139,7 +139,7 @@ fn stopped(condition: &str, all: &System, now_ms: u64) -> Option<String> {
     let fleet = fleet(all, &schedule);
     let class = fleet.class(Version(2), "a").expect("counted");
     match (schedule.gates).stops(class, all.gauges.as_ref(), Revision(1), now_ms) {
-        Some(Judgement::Holds { seen }) => Some(seen),
+        Some(GateJudgement::Holds { seen }) => Some(seen),
         _ => None,
     }
 }

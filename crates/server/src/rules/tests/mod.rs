@@ -12,7 +12,7 @@ mod set_back;
 mod verdicts;
 
 use super::{DecisionContext, Order, Publication, decide};
-use crate::measuring::Measurements;
+use crate::measuring::ClassMeasurements;
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use crate::udb::Change;
@@ -49,7 +49,7 @@ impl World {
                 permit_ttl_ms: 60_000,
                 certificate_ms: 1_000_000,
                 random: 0xfeed_beef,
-                measured: Measurements::default(),
+                measured: ClassMeasurements::default(),
             },
         }
     }
