@@ -61,6 +61,7 @@ impl EventKind {
             | Self::SessionsFailed
             | Self::MemberBypassed
             | Self::LabelRefused
+            | Self::OnceFailed
             | Self::PermitExpired
             | Self::PermitBroken
             | Self::RepositoryRestored
