@@ -126,17 +126,6 @@ impl SystemState {
         }
     }
 
-    fn put_gauges(&mut self, classes: &[MeasuredClass]) {
-        let classes = classes.iter().map(|measured| {
-            let at = StoppedClass {
-                version: measured.version,
-                class: measured.class.clone(),
-            };
-            (at, measured.gauges.clone())
-        });
-        self.gauges = classes.collect();
-    }
-
     fn put_permit(&mut self, held: &HeldPermit) {
         self.last_permit = self.last_permit.max(held.fact.permit);
         self.permits.insert(held.fact.permit, held.clone());
