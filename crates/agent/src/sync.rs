@@ -121,10 +121,7 @@ pub(crate) fn start(
         client,
         credential,
         node: enrolled.node,
-        identity: NodeIdentity {
-            system_id: enrolled.system_id,
-            name: config.name.clone(),
-        },
+        identity: identity(config, enrolled),
         enrolling: request(config, layout, Some(enrolled), &holds),
         system: enrolled.system.clone(),
         holds,
@@ -164,6 +161,14 @@ pub(crate) fn start(
         moment,
         distrust: Arc::default(),
         meters,
+    }
+}
+
+/// Whom the agent takes its node for.
+fn identity(config: &Config, enrolled: &Enrolled) -> NodeIdentity {
+    NodeIdentity {
+        system_id: enrolled.system_id,
+        name: config.name.clone(),
     }
 }
 

@@ -100,7 +100,6 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     node.look_after_members(&vital, enrolment.answered).await;
     let (machine, outputs) = node.recover(&records, first.as_deref())?;
     node.look_after_holder(&vital);
-    node.do_once(&vital);
     node.serve(&vital, report.subscribe());
     let relay = node.relay.clone();
     let main_loop = MainLoop::new(node, machine, journal, report);
@@ -226,9 +225,11 @@ fn usable(update: Result<CatalogUpdate, CatalogError>) -> Option<Arc<CatalogUpda
 }
 
 impl Node {
-    /// Answers people on this host, gives other nodes what was fetched, and tells metrics of what is reported.
+    /// Answers people on this host, does what the server wants done once, gives other nodes what was fetched, and tells metrics of what is
+    /// reported.
     fn serve(self: &Arc<Self>, vital: &Vital, report: watch::Receiver<Option<NodeReport>>) {
         vital.spawn("control socket", crate::control::serve(Arc::clone(self)));
+        self.do_once(vital);
         self.serve_artifacts(vital);
         self.tell_metrics(report);
     }
