@@ -55,6 +55,10 @@ pub(crate) enum UpstartCommand {
     Page(c::page::PageArgs),
     /// Print the history
     Events(c::events::EventsArgs),
+    /// Export the history, with a digest that shows whether anything is missing
+    Audit(c::audit::AuditArgs),
+    /// List, add, test and remove webhooks: who is sent the history as it happens
+    Webhooks(c::webhooks::WebhooksArgs),
     /// Print what a node's software has printed, on the node's machine
     Logs(c::logs::LogsArgs),
     /// Write conversations of a service's live traffic, on the node's machine
@@ -137,6 +141,8 @@ impl Cli {
             UpstartCommand::Watch(arguments) => c::watch::run(globals, &arguments),
             UpstartCommand::Page(arguments) => c::page::run(globals, &arguments),
             UpstartCommand::Events(arguments) => c::events::run(globals, &arguments),
+            UpstartCommand::Audit(arguments) => c::audit::run(globals, &arguments),
+            UpstartCommand::Webhooks(arguments) => c::webhooks::run(globals, &arguments),
             UpstartCommand::Logs(arguments) => c::logs::run(globals, &arguments),
             UpstartCommand::Pause(arguments) => c::operate::pause(globals, &arguments),
             UpstartCommand::Resume => c::operate::resume(globals),

@@ -4,7 +4,7 @@ use crate::connection::{connect, explain, wait_for};
 use crate::failure::{CommandEnd, CommandOutcome};
 use crate::globals::Globals;
 use crate::output::{self, note, within};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use client::Client;
 use model::api::Event;
 use std::collections::VecDeque;
@@ -18,6 +18,9 @@ pub(crate) struct EventsArgs {
     /// Begin after this event
     #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
     pub(crate) after: u64,
+    /// Begin with the oldest event that is kept, or go on from the newest, which prints what happens from now on
+    #[arg(long, value_enum, conflicts_with_all = ["after", "last"])]
+    pub(crate) from: Option<EventsBegin>,
     /// Only the last events, so many that are wanted
     #[arg(long, value_name = "N", conflicts_with = "after")]
     pub(crate) last: Option<u32>,
@@ -27,6 +30,22 @@ pub(crate) struct EventsArgs {
     /// Only this kind, or kinds that begin so (`node.`)
     #[arg(long)]
     pub(crate) kind: Option<String>,
+}
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventsBegin {
+    /// With the oldest event
+    Oldest,
+    /// After the newest
+    Newest,
+}
+
+impl EventsArgs {
+    /// Whether to go on printing: after the newest event there is nothing else.
+    fn follows(&self) -> bool {
+        self.follow || self.from == Some(EventsBegin::Newest)
+    }
 }
 
 /// `upstart events`.
@@ -50,15 +69,18 @@ async fn print_all(
     if let Some(count) = arguments.last {
         let (events, newest) = last(client, count, node.as_ref(), arguments).await?;
         events.iter().try_for_each(|event| print(event, globals))?;
-        if !arguments.follow || output::reader_has_gone() {
+        if !arguments.follows() || output::reader_has_gone() {
             return Ok(());
         }
         after = newest.to_string();
     }
+    if arguments.from == Some(EventsBegin::Newest) {
+        after = end(client).await?.to_string();
+    }
     loop {
-        let wait = arguments.follow.then_some(client::WAIT_MAX);
+        let wait = arguments.follows().then_some(client::WAIT_MAX);
         let page = match client.events(Some(&after), None, wait).await {
-            Err(error) if arguments.follow && error.status() == Some(410) => {
+            Err(error) if arguments.follows() && error.status() == Some(410) => {
                 after = end(client).await?.to_string();
                 note(&format!(
                     "the server's history was set back; it goes on after event {after}"
@@ -74,7 +96,7 @@ async fn print_all(
         {
             print(event, globals)?;
         }
-        let is_end = (page.items.is_empty() && !arguments.follow) || output::reader_has_gone();
+        let is_end = (page.items.is_empty() && !arguments.follows()) || output::reader_has_gone();
         match page.next {
             Some(next) if !is_end => after = next,
             _ => return Ok(()),

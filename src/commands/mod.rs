@@ -2,6 +2,7 @@
 
 pub(crate) mod adapter;
 pub(crate) mod agent;
+pub(crate) mod audit;
 pub(crate) mod carry;
 pub(crate) mod check;
 pub(crate) mod claim;
@@ -30,3 +31,4 @@ pub(crate) mod server;
 pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod watch;
+pub(crate) mod webhooks;

@@ -78,6 +78,9 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "DAYS", default_value_t = server::EVENTS_KEPT_DAYS)]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=EVENTS_KEPT_DAYS_MAX))]
     pub(crate) keep_events: u64,
+    /// How long a webhook's receiver is left alone that has not taken an event, the first time and at most; for tests
+    #[arg(long, value_name = "FIRST,LONGEST", value_delimiter = ',', hide = true)]
+    pub(crate) webhook_retry_ms: Vec<u64>,
 }
 
 /// `upstart server`.
@@ -147,6 +150,12 @@ fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Ser
     });
     config.reachable_ms = arguments.reachable_ms;
     config.certificate_ms = arguments.certificate_ms;
+    if let [first_ms, longest_ms] = arguments.webhook_retry_ms[..] {
+        config.webhook_pause = webhook::RetryPause {
+            first_ms,
+            longest_ms,
+        };
+    }
     config.events_kept_ms =
         (arguments.keep_events > 0).then_some(arguments.keep_events * server::DAY_MS);
     Ok(config)

@@ -70,6 +70,12 @@ fn print(view: &SystemView, counts: Option<&FleetView>) -> anyhow::Result<()> {
         let problem = output::within(problem);
         output::line(format!("The repository is not whole: {problem}."))?;
     }
+    for (name, why) in &view.failing_webhooks {
+        let why = output::within(why);
+        output::line(format!(
+            "The receiver of the webhook {name} takes nothing ({why}): `upstart webhooks list`."
+        ))?;
+    }
     if let Some(pause) = &view.paused {
         let (author, reason) = (output::within(&pause.author), output::within(&pause.reason));
         output::line(format!("Paused by {author}: {reason}"))?;

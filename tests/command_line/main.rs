@@ -22,3 +22,4 @@ mod system;
 mod terminals;
 mod tokens;
 mod upstart;
+mod webhooks;

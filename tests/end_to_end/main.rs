@@ -53,5 +53,6 @@ mod stopping;
 mod together;
 mod unreachable;
 mod waits;
+mod webhooks;
 
 use ::harness;

@@ -15,6 +15,7 @@ mod publisher_keys;
 mod signed;
 mod transport;
 mod upgrades;
+mod webhooks;
 
 pub use artifacts::ArtifactBody;
 pub use error::ClientError;

@@ -15,4 +15,4 @@ pub mod network;
 pub mod release;
 pub mod routing;
 pub mod schedule;
-mod spelling;
+pub mod spelling;

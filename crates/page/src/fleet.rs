@@ -59,6 +59,9 @@ fn troubles(system: &SystemView) -> Markup {
         @for problem in &system.damaged {
             p .banner .bad { "The repository is not whole: " (problem) "." }
         }
+        @for (name, why) in &system.failing_webhooks {
+            p .banner .bad { "The receiver of the webhook " (name) " takes nothing (" (why) "): see " code { "upstart webhooks list" } "." }
+        }
         @for found in system.disagreeing.iter().take(NODES_SHOWN) {
             p .banner .bad {
                 "Node " (node_link(&found.node)) " has upgrade " (found.disagreement.place())

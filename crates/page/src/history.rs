@@ -134,6 +134,7 @@ mod tests {
             sequence: 7,
             at_ms: 0,
             author: NASTY.to_owned(),
+            proven: None,
             node: Some(NASTY.to_owned()),
             kind: NASTY.to_owned(),
             version: Some(Version(2)),

@@ -4,6 +4,7 @@ use crate::{PrometheusPlace, ServerClock};
 use identity::Issuer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use webhook::RetryPause;
 
 /// How long a node stays reachable after it was last heard, unless told otherwise.
 pub const REACHABLE_MS_DEFAULT: u64 = 15_000;
@@ -50,6 +51,8 @@ pub struct ServerConfig {
     pub certificate_ms: u64,
     /// How long entries of the history are kept; `None`: for ever.
     pub events_kept_ms: Option<u64>,
+    /// How long receivers of webhooks that fail are left alone.
+    pub webhook_pause: RetryPause,
     /// How often reachability and expiry are looked at.
     pub sweep_ms: u64,
     /// The largest artifact that is stored, in bytes.
@@ -85,6 +88,7 @@ impl ServerConfig {
             permit_ttl_ms: PERMIT_TTL_MS,
             certificate_ms: CERTIFICATE_MS_DEFAULT,
             events_kept_ms: Some(EVENTS_KEPT_DAYS * DAY_MS),
+            webhook_pause: RetryPause::default(),
             sweep_ms: SWEEP_MS,
             artifact_bytes_max: ARTIFACT_BYTES_MAX,
             prometheus: None,

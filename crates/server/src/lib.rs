@@ -6,6 +6,7 @@
 pub mod backup;
 mod clock;
 mod config;
+mod deliveries;
 mod error;
 mod front;
 mod http;

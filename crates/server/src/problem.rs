@@ -45,6 +45,7 @@ kinds! {
     UNKNOWN_NODE "unknown-node" 404 "There is no such node";
     UNKNOWN_VERSION "unknown-version" 404 "There is no such version";
     UNKNOWN_SERVICE "unknown-service" 404 "There is no such service";
+    UNKNOWN_WEBHOOK "unknown-webhook" 404 "There is no such webhook";
     UNKNOWN_ARTIFACT "unknown-artifact" 404 "There is no such artifact";
     UNKNOWN_METADATA "unknown-metadata" 404 "The signed repository has no such file";
     METHOD_NOT_ALLOWED "method-not-allowed" 405 "The route has no such method";

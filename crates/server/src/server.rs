@@ -1,6 +1,7 @@
 //! Start and end of a server: recover, listen, serve, stop.
 
 use crate::config::ServerConfig;
+use crate::deliveries::{self, Deliverer};
 use crate::error::ServerError;
 use crate::front;
 use crate::http::{App, AppParts, CensusKeeper, PageSessions, RefusedLately, router};
@@ -164,6 +165,7 @@ impl Server {
         let end_of_measurer = measurer.abort_handle();
         let sealer = tokio::spawn(look_after_repository(self.app.clone()));
         let looker = tokio::spawn(look(self.app.clone()));
+        let deliverer = tokio::spawn(deliveries::run(deliverer(&self.app)));
         let end_of_looker = looker.abort_handle();
         let token = PinnedToken {
             secret: self.app.token.to_string(),
@@ -193,6 +195,7 @@ impl Server {
         end_of_sweeper.abort();
         end_of_looker.abort();
         end_of_measurer.abort();
+        deliverer.abort();
         teller.abort();
         sealer.abort();
         telling.inspect(JoinHandle::abort);
@@ -350,6 +353,17 @@ async fn begin(udb: &dyn Udb, mut stored: Stored) -> Result<Stored, UdbError> {
         Err(error) => return Err(error),
     }
     Ok(stored)
+}
+
+/// What delivers to the receivers of webhooks.
+fn deliverer(app: &App) -> Deliverer {
+    Deliverer {
+        state_writer: app.state_writer.clone(),
+        udb: Arc::clone(&app.udb),
+        clock: app.config.clock.clone(),
+        pause: app.config.webhook_pause,
+        holder: rand::random::<u64>() & RANDOM_MASK,
+    }
 }
 
 /// How often it is looked whether a part of the history is older than is kept.

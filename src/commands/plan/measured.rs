@@ -119,6 +119,7 @@ mod tests {
             sequence: at_ms,
             at_ms,
             author: node.to_owned(),
+            proven: None,
             node: Some(node.to_owned()).filter(|node| !node.is_empty()),
             kind: kind.name().to_owned(),
             version: Some(Version(2)),

@@ -123,6 +123,18 @@ named! {
         IdentityCloned = "identity.cloned",
         /// Somebody who is known asked for what is not theirs to ask.
         IdentityRefused = "identity.refused",
+        /// A webhook was added, changed or removed.
+        WebhookChanged = "webhook.changed",
+        /// A webhook's receiver does not take what it is sent, again and again: everything that follows waits for it.
+        WebhookFailing = "webhook.failing",
+        /// A webhook's receiver takes what it is sent again.
+        WebhookRecovered = "webhook.recovered",
+        /// A webhook's receiver has said that it is gone for good: nothing is sent to it until an operator says so.
+        WebhookDisabled = "webhook.disabled",
+        /// An operator tries whether a webhook's receiver takes what it is sent. Told to that receiver only; not in the history.
+        WebhookTest = "webhook.test",
+        /// The history lacks entries that a webhook's receiver was not sent. Told to that receiver only; not in the history.
+        WebhookGap = "webhook.gap",
         /// The upgrade database was found to be set back, or replaced.
         SystemSetBack = "system.set_back",
         /// A node was told to do something once for the whole system.
@@ -151,13 +163,14 @@ const SERVERS_OWN: [EventKind; 6] = [
 ];
 
 /// What only a server tells of.
-const SERVERS_SUBJECTS: [&str; 7] = [
+const SERVERS_SUBJECTS: [&str; 8] = [
     "upgrade.",
     "permit.",
     "repository.",
     "public.",
     "identity.",
     "labels.",
+    "webhook.",
     "system.",
 ];
 
@@ -197,6 +210,7 @@ mod tests {
             "system.set_back",
             "system.of_a_later_version",
             "identity.revoked",
+            "webhook.gap",
             "System.paused",
             "\u{200b}system.paused",
             "",

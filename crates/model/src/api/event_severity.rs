@@ -1,9 +1,14 @@
 //! How much an event asks of people.
 
 use super::EventKind;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
 /// How much an event asks of people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum EventSeverity {
     /// What an upgrade, or an operator, does.
     Info,
@@ -17,6 +22,13 @@ impl EventSeverity {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Error];
 
+    /// That of an event by the name of its kind. One of a later version is a warning: nobody knows here what it asks.
+    #[must_use]
+    pub fn of(kind: &str) -> Self {
+        let known = EventKind::ALL.iter().find(|known| known.name() == kind);
+        known.map_or(Self::Warning, |known| known.severity())
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -25,6 +37,23 @@ impl EventSeverity {
             Self::Warning => "warning",
             Self::Error => "error",
         }
+    }
+}
+
+impl fmt::Display for EventSeverity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for EventSeverity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|severity| severity.name() == text);
+        found.ok_or_else(|| "a severity is `info`, `warning` or `error`".to_owned())
     }
 }
 
@@ -44,6 +73,9 @@ impl EventKind {
             | Self::UpgradeStopped
             | Self::RepositoryUnsealed
             | Self::IdentityCloned
+            | Self::WebhookFailing
+            | Self::WebhookDisabled
+            | Self::WebhookGap
             | Self::SystemSetBack => EventSeverity::Error,
             Self::NodeUnreachable
             | Self::NodeStageFailed
@@ -69,5 +101,22 @@ impl EventKind {
             | Self::IdentityRefused => EventSeverity::Warning,
             _ => EventSeverity::Info,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_later_version_is_a_warning() {
+        assert_eq!(EventSeverity::of("node.blocked"), EventSeverity::Error);
+        assert_eq!(EventSeverity::of("node.settled"), EventSeverity::Info);
+        let later = EventSeverity::of("of.a_later_version");
+        assert_eq!(later, EventSeverity::Warning);
+        for severity in EventSeverity::ALL {
+            assert_eq!(severity.name().parse(), Ok(severity));
+        }
+        assert!("fatal".parse::<EventSeverity>().is_err());
     }
 }

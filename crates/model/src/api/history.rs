@@ -29,6 +29,10 @@ pub struct Event {
     pub at_ms: u64,
     /// Who: a node's name, or an operator.
     pub author: String,
+    /// Who that is, where it was proven: `operator:NAME` or `node:NAME` by a certificate or a web token, `server` for what the server did
+    /// by itself. Absent where whoever has the server's token said who he is, and in entries of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<String>,
     /// The node it is about.
     pub node: Option<String>,
     /// What happened; see `EventKind`.

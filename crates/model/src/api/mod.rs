@@ -18,6 +18,7 @@ mod problem;
 mod sources;
 mod view;
 mod wait_code;
+mod webhooks;
 
 pub use disagreement::{Disagreement, HeldUpgrade, disagreement, replaced};
 pub use event_kind::EventKind;
@@ -52,3 +53,7 @@ pub use view::{
     SystemView, UpgradeSummary,
 };
 pub use wait_code::WaitCode;
+pub use webhooks::{
+    MailAddresses, WAITING_MAX, WebhookFilter, WebhookFormat, WebhookRequest, WebhookSecret,
+    WebhookStart, WebhookState, WebhookTried, WebhookView, WebhooksView,
+};

@@ -50,6 +50,9 @@ pub struct SystemView {
     /// Which files of published versions the repository lacks, and how to put them back: nodes that need them wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<String>,
+    /// The webhooks whose receivers take nothing, by name, each with what went wrong.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failing_webhooks: BTreeMap<String, String>,
     /// The nodes whose keys are revoked, by name: they serve on, and hear of nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<String>,

@@ -11,7 +11,7 @@ mod template;
 
 pub use depth::{EXPRESSION_DEPTH_MAX, TooDeep, check as check_depth};
 pub use gauges::GaugeScope;
-pub use names::Allowed;
+pub use names::{Allowed, EVENT_FIELDS};
 pub use scope::{ExpressionScope, NodeScope, Variable};
 pub use template::Template;
 
@@ -91,7 +91,10 @@ impl Expression {
 
     /// Refuses what takes too long, or can only fail, whatever the node. Not asked of what was published before: it fails where it
     /// is evaluated.
-    pub(crate) fn judge(&self) -> Result<(), ExpressionError> {
+    ///
+    /// # Errors
+    /// It takes too long, or can only fail.
+    pub fn judge(&self) -> Result<(), ExpressionError> {
         constant::check(&self.written).map_err(|problem| self.error(problem))
     }
 

@@ -14,6 +14,11 @@ pub struct Allowed {
     folder: Option<String>,
 }
 
+/// The fields of `event`.
+pub const EVENT_FIELDS: &[&str] = &[
+    "author", "kind", "severity", "message", "number", "proven", "version",
+];
+
 /// The fields of `node`.
 const NODE_FIELDS: &[&str] = &["name", "class", "attributes"];
 
@@ -21,6 +26,13 @@ impl Allowed {
     /// What is known of a node before anything is chosen for it: for filters.
     pub const NODE: Self = Self {
         roots: &["attributes", "node"],
+        node: NODE_FIELDS,
+        services: None,
+        folder: None,
+    };
+    /// What has happened, and the node that it happened at: for choosing events.
+    pub const EVENT: Self = Self {
+        roots: &["attributes", "event", "node"],
         node: NODE_FIELDS,
         services: None,
         folder: None,
@@ -240,6 +252,7 @@ fn field_problem(operand: &Expr, field: &str, allowed: &Allowed) -> Option<Strin
     };
     let known: Vec<&str> = match (root.as_str(), &allowed.services) {
         ("node", _) => allowed.node.to_vec(),
+        ("event", _) if allowed.roots.contains(&"event") => EVENT_FIELDS.to_vec(),
         ("ports", Some(services)) => services.iter().map(String::as_str).collect(),
         _ => return None,
     };

@@ -72,6 +72,8 @@ pub struct ExpressionScope {
     pub bundle: Option<String>,
     /// `version`: the version in question.
     pub version: Version,
+    /// `event`: what has happened; empty where the expression is about none.
+    pub event: BTreeMap<&'static str, Variable>,
 }
 
 impl ExpressionScope {
@@ -97,6 +99,12 @@ impl ExpressionScope {
             ("class".to_owned(), Value::from(self.node.class.as_str())),
             ("attributes".to_owned(), Value::from(attributes.clone())),
         ]);
+        let event: HashMap<String, Value> = self
+            .event
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.into()))
+            .collect();
+        context.add_variable_from_value("event", event);
         context.add_variable_from_value("vars", vars);
         context.add_variable_from_value("ports", ports);
         context.add_variable_from_value("attributes", attributes);

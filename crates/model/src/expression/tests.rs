@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 fn scope() -> ExpressionScope {
     ExpressionScope {
+        event: [].into(),
         vars: [
             ("base", "7100"),
             ("name", "blue"),

@@ -26,6 +26,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod upgrades;
+mod webhooks;
 
 use crate::config::ServerConfig;
 use crate::issuer::TokenIssuer;
@@ -108,8 +109,9 @@ impl App {
             key,
             requester,
         } = caller;
+        let proven = requester.principal().map(ToString::to_string);
         self.state_writer
-            .ask_for(command, author, key, requester.asker())
+            .ask_for(command, (author, proven), key, requester.asker())
             .await
             .map(axum::Json)
     }

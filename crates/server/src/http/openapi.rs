@@ -3,7 +3,7 @@
 use super::etag::EntityTags;
 use super::{
     artifacts, history, identities, labels, members, metrics, nodes, once, operate, page, permits,
-    signed, source, sync, upgrades,
+    signed, source, sync, upgrades, webhooks,
 };
 use crate::problem::KINDS;
 use axum::Json;
@@ -22,7 +22,7 @@ use utoipa::OpenApi;
         upgrades::publish, upgrades::show, upgrades::withdraw, upgrades::manifest, artifacts::get, artifacts::head,
         artifacts::put, signed::show, signed::begin, signed::sign, signed::take_back,
         signed::metadata, signed::target, identities::list, identities::invite, identities::certify, identities::revoke,
-        page::link::make
+        page::link::make, webhooks::list, webhooks::set, webhooks::remove, webhooks::test, webhooks::retry
     ),
     modifiers(&BearerToken, &Problems, &EntityTags),
     security(("bearer" = []))

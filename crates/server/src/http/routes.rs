@@ -3,7 +3,7 @@
 use super::requester::Access;
 use super::{
     App, artifacts, history, identities, labels, members, metrics, nodes, once, openapi, operate,
-    page, permits, signed, source, sync, upgrades,
+    page, permits, signed, source, sync, upgrades, webhooks,
 };
 use axum::handler::Handler;
 use axum::http::Method;
@@ -52,6 +52,7 @@ pub(super) fn table() -> Vec<HttpRoute> {
     table.extend(of_nodes());
     table.extend(of_upgrades());
     table.extend(of_identities());
+    table.extend(of_webhooks());
     table
 }
 
@@ -206,6 +207,28 @@ fn of_identities() -> Vec<HttpRoute> {
             "/v1/certificates",
             Access::Entry,
             identities::certify,
+        ),
+    ]
+}
+
+fn of_webhooks() -> Vec<HttpRoute> {
+    const ADMINISTER: Access = Access::Right(Right::Administer);
+    let webhook = "/v1/webhooks/{name}";
+    vec![
+        route(Method::GET, "/v1/webhooks", VIEW, webhooks::list),
+        route(Method::PUT, webhook, ADMINISTER, webhooks::set),
+        route(Method::DELETE, webhook, ADMINISTER, webhooks::remove),
+        route(
+            Method::POST,
+            "/v1/webhooks/{name}/test",
+            ADMINISTER,
+            webhooks::test,
+        ),
+        route(
+            Method::POST,
+            "/v1/webhooks/{name}/retry",
+            Access::Right(Right::Operate),
+            webhooks::retry,
         ),
     ]
 }

@@ -1,6 +1,6 @@
 //! A decision in the making: the state it is made on, and the changes so far.
 
-use super::DecisionContext;
+use super::{DecisionContext, SERVER};
 use crate::state::SystemState;
 use crate::udb::Change;
 use model::api::{Event, EventKind, NodeFact, SystemView};
@@ -61,16 +61,33 @@ impl<'a> Draft<'a> {
         message: String,
     ) {
         let node = node.and_then(|node| self.known_name(node));
+        let proven = self.proven(&author);
         self.changes.push(Change::Event(Event {
             sequence: self.next_event,
             at_ms: self.context.now_ms,
             author,
+            proven,
             node,
             kind: kind.to_string(),
             version,
             message,
         }));
         self.next_event += 1;
+    }
+
+    /// Who the author of an event is, where that is certain.
+    fn proven(&self, author: &str) -> Option<String> {
+        if author == SERVER {
+            return Some(SERVER.to_owned())
+                .filter(|_| self.context.author != SERVER || self.context.proven.is_some());
+        }
+        let proven = self.context.proven.as_ref();
+        let is_it = |proven: &&String| {
+            proven
+                .split_once(':')
+                .is_some_and(|(_, name)| name == author)
+        };
+        proven.filter(is_it).cloned()
     }
 
     /// The name of a node, one of this very change included.

@@ -19,12 +19,14 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod verdicts;
+mod webhooks;
 mod withdrawal;
 
 pub(crate) use draft::Draft;
 pub(crate) use identities::{AdmittedBy, Applicant, CertifiedAsker, still_counts};
 pub(crate) use set_back::RANDOM_MASK;
 pub(crate) use sync::check as check_sync;
+pub(crate) use webhooks::{DeliveryNews, DeliveryStep, LEASE_MS, SERVER, unknown_webhook};
 
 use crate::measuring::ClassMeasurements;
 use crate::problem::RequestRefusal;
@@ -34,7 +36,7 @@ use identity::PeerCertificate;
 use model::api::{
     ApproveRequest, EnrolRequest, EventKind, InviteRequest, LabelSecret, LabelsAction,
     MembersRequest, NodeFact, OnceEnded, PauseRequest, Principal, PublicRequest, RetireRequest,
-    SyncNumber, SyncRequest, UpgradeSummary, VerdictRequest,
+    SyncNumber, SyncRequest, UpgradeSummary, VerdictRequest, WebhookRequest,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Version};
@@ -77,6 +79,13 @@ pub(crate) enum Order {
     Approve(ApproveRequest),
     SetPublic(PublicRequest),
     Retire(RetireRequest),
+    /// A webhook of this name is set up, or changed.
+    SetWebhook(String, Box<WebhookRequest>),
+    RemoveWebhook(String),
+    /// A webhook that was disabled, or waits, is tried at once.
+    RetryWebhook(String),
+    /// A server delivers what a webhook's receiver is to be sent.
+    Deliver(Box<DeliveryStep>),
     /// The server itself has something to say.
     Remark(EventKind, String),
     /// A node says how something ended that it was told to do once.
@@ -109,6 +118,8 @@ pub(crate) struct DecisionContext {
     pub(crate) now_ms: u64,
     /// Who asks.
     pub(crate) author: String,
+    /// Who that is, where it was proven.
+    pub(crate) proven: Option<String>,
     pub(crate) reachable_ms: u64,
     pub(crate) permit_ttl_ms: u64,
     /// How long a certificate counts.
@@ -178,6 +189,10 @@ pub(crate) fn decide<'a>(
         Order::Approve(request) => value(&operator::approve(&mut draft, request)?),
         Order::SetPublic(request) => value(&public::set(&mut draft, request)?),
         Order::Retire(request) => value(&retirement::retire(&mut draft, request)?),
+        Order::SetWebhook(name, request) => value(&webhooks::set(&mut draft, name, request)?),
+        Order::RemoveWebhook(name) => value(&webhooks::remove(&mut draft, name)?),
+        Order::RetryWebhook(name) => value(&webhooks::retry(&mut draft, name)?),
+        Order::Deliver(step) => value(&webhooks::deliver(&mut draft, step)),
         Order::Remark(kind, message) => value(&draft.event(*kind, None, None, message.clone())),
         Order::OnceEnded(node, told) => value(&once::ended(&mut draft, *node, told)?),
         Order::Sweep => value(&sweep::sweep(&mut draft)),

@@ -2,7 +2,8 @@
 
 use super::{PublishedRevision, SystemState};
 use crate::udb::{
-    Change, FORGOTTEN_KEPT, HeardNode, KeyRecord, LIVES_KEPT, LoggedCommit, SignedLabels,
+    Change, FORGOTTEN_KEPT, HeardNode, HeldPermit, KeyRecord, LIVES_KEPT, LoggedCommit,
+    SignedLabels, WebhookChange,
 };
 use model::api::{IdentityFact, NodeFact, Principal, PrincipalKind};
 use model::ids::NodeId;
@@ -73,13 +74,7 @@ impl SystemState {
             }
             Change::Heard(nodes) => nodes.iter().for_each(|heard| self.hear(heard)),
             Change::Forget(node, _) => self.forget(*node),
-            Change::Permit(held) => {
-                self.last_permit = self.last_permit.max(held.fact.permit);
-                self.permits.insert(held.fact.permit, held.clone());
-                self.holders.insert(held.fact.node, held.fact.permit);
-                self.queue.remove(held.fact.node);
-                self.count(held.fact.node, true);
-            }
+            Change::Permit(held) => self.put_permit(held),
             Change::EndPermit(permit) => {
                 if let Some(held) = self.permits.remove(permit) {
                     self.holders.remove(&held.fact.node);
@@ -101,6 +96,7 @@ impl SystemState {
             Change::EndInvitation(digest) => {
                 self.invitations.remove(digest);
             }
+            Change::Webhook(change) => self.apply_to_webhook(change),
             Change::Event(event) => self.last_event = event.sequence,
             Change::Text(_) | Change::ForgetEventsBefore(_) => {}
             Change::Key(record) => self.put_key(record),
@@ -119,6 +115,31 @@ impl SystemState {
             Change::Stopped(stopped) => self.stopped.clone_from(stopped),
             _ => {}
         }
+    }
+
+    fn apply_to_webhook(&mut self, change: &WebhookChange) {
+        match change {
+            WebhookChange::Set(webhook) => {
+                self.webhooks
+                    .insert(webhook.name.clone(), Arc::clone(webhook));
+            }
+            WebhookChange::End(name) => {
+                self.webhooks.remove(name);
+                self.webhook_places.remove(name);
+            }
+            WebhookChange::Place(place) => {
+                self.webhook_places
+                    .insert(place.name.clone(), place.clone());
+            }
+        }
+    }
+
+    fn put_permit(&mut self, held: &HeldPermit) {
+        self.last_permit = self.last_permit.max(held.fact.permit);
+        self.permits.insert(held.fact.permit, held.clone());
+        self.holders.insert(held.fact.node, held.fact.permit);
+        self.queue.remove(held.fact.node);
+        self.count(held.fact.node, true);
     }
 
     fn forget(&mut self, node: NodeId) {

@@ -32,6 +32,11 @@ impl SystemState {
         })
     }
 
+    /// Which history this is.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.lives.last().map_or(0, |life| life.epoch)
+    }
+
     /// Finds a moment in the history.
     pub(crate) fn whereabouts(&self, seen: &Moment) -> Whereabouts {
         let (Some(oldest), Some(now)) = (self.lives.first(), self.lives.last()) else {

@@ -16,7 +16,10 @@ pub(crate) use bundle_servers::site;
 pub(crate) use lives::Whereabouts;
 pub(crate) use members::listed;
 
-use crate::udb::{HeldPermit, KeyRecord, ServerLife, SignedLabels, StoppedClass, Stored};
+use crate::udb::{
+    HeldPermit, KeyRecord, ServerLife, SignedLabels, StoppedClass, Stored, StoredWebhook,
+    WebhookPlace,
+};
 use bundle_servers::BundleServers;
 use ended_keys::EndedKeys;
 use members::ListChanges;
@@ -99,6 +102,10 @@ pub(crate) struct SystemState {
     pub(crate) ended_keys: EndedKeys,
     /// One-time tokens, by the digest of their secret.
     pub(crate) invitations: BTreeMap<String, Arc<InvitationFact>>,
+    /// Webhooks, by name.
+    pub(crate) webhooks: BTreeMap<String, Arc<StoredWebhook>>,
+    /// How far they have come.
+    pub(crate) webhook_places: BTreeMap<String, WebhookPlace>,
 }
 
 impl SystemState {
@@ -161,6 +168,8 @@ impl SystemState {
             ended_keys: EndedKeys::of(stored.identities.values()),
             identities: shared(stored.identities),
             invitations: shared(stored.invitations),
+            webhooks: shared(stored.webhooks),
+            webhook_places: stored.webhook_places,
             history: Arc::default(),
         };
         let history = state.history_with(None, None);

@@ -109,8 +109,16 @@ impl SystemState {
             trouble: None,
             socket_taken: None,
             damaged: Vec::new(),
+            failing_webhooks: self.failing_webhooks(),
             revoked: self.revoked_nodes(),
         }
+    }
+
+    fn failing_webhooks(&self) -> BTreeMap<String, String> {
+        let failing = self.webhook_places.values().filter(|it| it.is_failing());
+        failing
+            .map(|it| (it.name.clone(), it.trouble.clone().unwrap_or_default()))
+            .collect()
     }
 
     /// The nodes whose keys are revoked, by name.

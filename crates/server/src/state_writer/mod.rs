@@ -11,7 +11,7 @@ use crate::measuring::ClassMeasurements;
 use crate::meters::ServerMeters;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::RepositoryFolder;
-use crate::rules::{CertifiedAsker, Order};
+use crate::rules::{CertifiedAsker, Order, SERVER};
 use crate::state::SystemState;
 use crate::udb::Udb;
 use heard::HeardNodes;
@@ -39,6 +39,8 @@ const CONFLICT_PAUSE_MS_MAX: u64 = 20;
 struct PendingOrder {
     command: Order,
     author: String,
+    /// Who that is, where it was proven.
+    proven: Option<String>,
     /// The idempotency key and the request's fingerprint.
     key: Option<(String, String)>,
     /// Whose key and role must still count.
@@ -102,21 +104,22 @@ impl StateWriter {
         (Self { requests, shared }, task)
     }
 
-    /// Has a command decided and made durable; answers with its reply.
+    /// Has a command decided and made durable; answers with its reply. Only the server's own code calls itself [`SERVER`] here.
     pub(crate) async fn ask(
         &self,
         command: Order,
         author: String,
         key: Option<(String, String)>,
     ) -> Result<Value, RequestRefusal> {
-        self.ask_for(command, author, key, None).await
+        let proven = (author == SERVER).then(|| author.clone());
+        self.ask_for(command, (author, proven), key, None).await
     }
 
-    /// The same for somebody with a certificate, whose key and role must still count when it is decided.
+    /// The same under the name of an author, and what proves it; for somebody with a certificate, whose key and role must still count when it is decided.
     pub(crate) async fn ask_for(
         &self,
         command: Order,
-        author: String,
+        (author, proven): (String, Option<String>),
         key: Option<(String, String)>,
         asker: Option<CertifiedAsker>,
     ) -> Result<Value, RequestRefusal> {
@@ -124,6 +127,7 @@ impl StateWriter {
         let request = PendingOrder {
             command,
             author,
+            proven,
             key,
             asker,
             answer,

@@ -114,6 +114,7 @@ impl Task {
             measured: self.shared.measured.read().clone(),
             now_ms: self.config.clock.now_ms(),
             author: request.author.clone(),
+            proven: request.proven.clone(),
             reachable_ms: self.config.reachable_ms,
             permit_ttl_ms: self.config.permit_ttl_ms,
             certificate_ms: self.config.certificate_ms,

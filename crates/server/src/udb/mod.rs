@@ -5,15 +5,19 @@
 //! over one database (PostgreSQL) read what they missed and decide again when they lose the race, and no rule needs SQL of
 //! its own.
 
+mod error;
 mod postgres;
 mod shared;
 mod sqlite;
 #[cfg(test)]
 mod suite;
+mod webhooks;
 
+pub use error::UdbError;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub(crate) use sqlite::{existing, restore as restore_sqlite, save as save_sqlite, set_aside};
+pub use webhooks::{DeliveryLease, StoredWebhook, WebhookChange, WebhookPlace};
 
 use async_trait::async_trait;
 use model::api::{
@@ -199,6 +203,8 @@ pub enum Change {
     Invitation(#[serde(with = "shared")] Arc<InvitationFact>),
     /// The one-time token whose secret has this digest is used up, or withdrawn.
     EndInvitation(String),
+    /// A webhook is set up, removed, or has come further.
+    Webhook(WebhookChange),
     /// An entry of the history.
     Event(Event),
     /// An answer to remember.
@@ -225,6 +231,7 @@ impl Change {
                 | Self::Identity(_)
                 | Self::Invitation(_)
                 | Self::EndInvitation(_)
+                | Self::Webhook(_)
                 | Self::Event(_)
                 | Self::Key(_)
                 | Self::Text(_)
@@ -322,6 +329,10 @@ pub struct Stored {
     pub identities: BTreeMap<Principal, IdentityFact>,
     /// One-time tokens that are not used up, by the digest of their secret.
     pub invitations: BTreeMap<String, InvitationFact>,
+    /// Webhooks, by name.
+    pub webhooks: BTreeMap<String, StoredWebhook>,
+    /// How far they have come, by name.
+    pub webhook_places: BTreeMap<String, WebhookPlace>,
     /// Remembered answers, oldest first.
     pub keys: Vec<KeyRecord>,
 }
@@ -359,39 +370,6 @@ pub enum MissedCommits {
     Commits(Vec<LoggedCommit>),
     /// More than can be told one by one: read everything.
     Everything,
-}
-
-/// Why the database did not do it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UdbError {
-    /// Somebody else has committed since: read again and decide again. Nothing was changed.
-    #[error("another server has changed the upgrade database")]
-    Conflict,
-    /// The disk is full. Nothing was changed.
-    #[error("the upgrade database's disk is full")]
-    Full,
-    /// The database was made by a newer program.
-    #[error(
-        "the upgrade database has schema {found}, this program knows {known}; use a newer program"
-    )]
-    Newer {
-        /// Its schema.
-        found: u32,
-        /// Ours.
-        known: u32,
-    },
-    /// Somebody has committed here, who was not to.
-    #[error("the database is not empty: {commits} commits were made there")]
-    Taken {
-        /// How many commits there were.
-        commits: i64,
-    },
-    /// The database's address, or what is needed to get there, is of no use.
-    #[error("{0}")]
-    Address(String),
-    /// Anything else; whether a commit has happened is not known.
-    #[error("{0}")]
-    Failed(String),
 }
 
 /// What a database has taken over from another one.

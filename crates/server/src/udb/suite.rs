@@ -1,12 +1,14 @@
 //! What every backend must do: run for each of them.
 
 use super::{
-    Change, ChangeSet, EventSelection, HeldPermit, KeptText, KeyRecord, MissedCommits, ServerLife,
-    SignedLabels, StoppedClass, Stored, Udb, UdbError,
+    Change, ChangeSet, DeliveryLease, EventSelection, HeldPermit, KeptText, KeyRecord,
+    MissedCommits, ServerLife, SignedLabels, StoppedClass, Stored, StoredWebhook, Udb, UdbError,
+    WebhookChange, WebhookPlace,
 };
 use model::api::{
     Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, LabelSecret, NodeFact,
-    NodeReport, OnceFact, OnceState, Pause, PermitFact, Role, UpgradeSummary,
+    NodeReport, OnceFact, OnceState, Pause, PermitFact, Role, UpgradeSummary, WebhookRequest,
+    WebhookSecret,
 };
 use model::bundle::UpgradeFile;
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -52,6 +54,9 @@ pub(crate) fn event(sequence: u64, message: &str) -> Change {
         sequence,
         at_ms: 1,
         author: "suite".to_owned(),
+        proven: sequence
+            .is_multiple_of(2)
+            .then(|| "operator:suite".to_owned()),
         node: Some("n1".to_owned()),
         kind: "suite.event".to_owned(),
         version: sequence.is_multiple_of(2).then_some(Version(2)),
@@ -98,6 +103,13 @@ pub(crate) async fn everything_comes_back(udb: &impl Udb) {
         Change::Invitation(Arc::new(invitation("used up"))),
         Change::Invitation(Arc::new(invitation("open"))),
         Change::EndInvitation("used up".to_owned()),
+        Change::Webhook(WebhookChange::Set(Arc::new(webhook("gone", "before")))),
+        Change::Webhook(WebhookChange::Place(webhook_place("gone", 1))),
+        Change::Webhook(WebhookChange::End("gone".to_owned())),
+        Change::Webhook(WebhookChange::Set(Arc::new(webhook("ops", "before")))),
+        Change::Webhook(WebhookChange::Set(Arc::new(webhook("ops", "after")))),
+        Change::Webhook(WebhookChange::Place(webhook_place("ops", 1))),
+        Change::Webhook(WebhookChange::Place(webhook_place("ops", 2))),
         event(1, "first"),
         Change::Key(key()),
     ];
@@ -283,7 +295,37 @@ fn expected(is_shared: bool) -> Stored {
             .map(|fact| (fact.principal.clone(), fact))
             .into(),
         invitations: [("open".to_owned(), invitation("open"))].into(),
+        webhooks: [("ops".to_owned(), webhook("ops", "after"))].into(),
+        webhook_places: [("ops".to_owned(), webhook_place("ops", 2))].into(),
         keys: vec![key()],
+    }
+}
+
+fn webhook(name: &str, template: &str) -> StoredWebhook {
+    StoredWebhook {
+        name: name.to_owned(),
+        number: 1,
+        request: WebhookRequest {
+            to: WebhookSecret("https://example.org/\"quoted\"".to_owned()),
+            template: Some(template.to_owned()),
+            ..WebhookRequest::default()
+        },
+        author: "suite".to_owned(),
+        changed_at_ms: 1,
+    }
+}
+
+fn webhook_place(name: &str, through: u64) -> WebhookPlace {
+    WebhookPlace {
+        name: name.to_owned(),
+        epoch: (1 << 53) - 1,
+        through,
+        trouble: Some("a\0b".to_owned()),
+        lease: Some(DeliveryLease {
+            holder: 3,
+            until_ms: 4,
+        }),
+        ..WebhookPlace::default()
     }
 }
 

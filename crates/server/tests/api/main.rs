@@ -23,3 +23,4 @@ mod signed;
 mod sources;
 mod support;
 mod waiting;
+mod webhooks;

@@ -154,6 +154,7 @@ mod tests {
             sequence: 1,
             at_ms,
             author: node.to_owned(),
+            proven: None,
             node: Some(node.to_owned()),
             kind: kind.to_owned(),
             version: Some(Version(version)),

@@ -74,6 +74,7 @@ mod tests {
             sequence: sequence as u64 + 1,
             at_ms: 0,
             author: String::new(),
+            proven: None,
             node: Some((*node).to_owned()),
             kind: (*kind).to_owned(),
             version: None,

@@ -10,6 +10,7 @@ mod publish;
 mod retire;
 mod set_back;
 mod verdicts;
+mod webhooks;
 
 use super::{DecisionContext, Order, Publication, decide};
 use crate::measuring::ClassMeasurements;
@@ -45,6 +46,7 @@ impl World {
             context: DecisionContext {
                 now_ms: 1_000_000,
                 author: "tester".to_owned(),
+                proven: None,
                 reachable_ms: 15_000,
                 permit_ttl_ms: 60_000,
                 certificate_ms: 1_000_000,

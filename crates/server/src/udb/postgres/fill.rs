@@ -5,7 +5,7 @@ use super::rows::{Rows, number};
 use super::trouble::PostgresTrouble;
 use super::write::{LOCK_LIMIT, put_commit, put_events, put_facts, put_keys};
 use super::{CommitMark, Postgres, connection, finished, read, schema};
-use crate::udb::{Change, ChangeSet, KeptText, Stored, TakenOver, Udb, UdbError};
+use crate::udb::{Change, ChangeSet, KeptText, Stored, TakenOver, Udb, UdbError, WebhookChange};
 use deadpool_postgres::{Object, Transaction};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -99,6 +99,10 @@ fn state(stored: &Stored) -> Vec<Change> {
     changes.extend(identities.map(|fact| Change::Identity(fact.into())));
     let invitations = stored.invitations.values().cloned();
     changes.extend(invitations.map(|fact| Change::Invitation(fact.into())));
+    let webhooks = stored.webhooks.values().cloned();
+    changes.extend(webhooks.map(|webhook| Change::Webhook(WebhookChange::Set(webhook.into()))));
+    let places = stored.webhook_places.values().cloned();
+    changes.extend(places.map(|place| Change::Webhook(WebhookChange::Place(place))));
     changes.extend(stored.keys.iter().cloned().map(Change::Key));
     changes
 }

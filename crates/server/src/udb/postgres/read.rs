@@ -125,6 +125,12 @@ fn take_fact(stored: &mut Stored, row: &Row) -> Result<(), PostgresTrouble> {
             let fact: InvitationFact = json(row, 2)?;
             stored.invitations.insert(fact.digest.clone(), fact);
         }
+        "webhook" => {
+            stored.webhooks.insert(name.to_owned(), json(row, 2)?);
+        }
+        "webhook_place" => {
+            stored.webhook_places.insert(name.to_owned(), json(row, 2)?);
+        }
         "forgotten" => {
             let node = name
                 .parse::<u32>()

@@ -2,7 +2,9 @@
 //! changes it has. Everything is JSON, which has a way to write every character; PostgreSQL's own text has none for NUL.
 
 use super::trouble::PostgresTrouble;
-use crate::udb::{Change, ChangeSet, HeldPermit, KeyRecord, LIVES_KEPT, ServerLife, UdbError};
+use crate::udb::{
+    Change, ChangeSet, HeldPermit, KeyRecord, LIVES_KEPT, ServerLife, UdbError, WebhookChange,
+};
 use model::api::{NodeFact, UpgradeSummary};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -86,6 +88,7 @@ impl Rows {
             Change::EndInvitation(digest) => {
                 self.fact::<()>("invitation", digest.clone(), None)?;
             }
+            Change::Webhook(webhook) => self.webhook(webhook)?,
             Change::Event(event) => {
                 self.events.insert(number(event.sequence), text(event)?);
             }
@@ -107,6 +110,21 @@ impl Rows {
             Change::Heard(_) | Change::Queue(_) | Change::Unqueue(_) | Change::Role(..) => {}
         }
         Ok(())
+    }
+
+    fn webhook(&mut self, change: &WebhookChange) -> Result<(), PostgresTrouble> {
+        match change {
+            WebhookChange::Set(webhook) => {
+                self.fact("webhook", webhook.name.clone(), Some(webhook.as_ref()))
+            }
+            WebhookChange::End(name) => {
+                self.fact::<()>("webhook", name.clone(), None)?;
+                self.fact::<()>("webhook_place", name.clone(), None)
+            }
+            WebhookChange::Place(place) => {
+                self.fact("webhook_place", place.name.clone(), Some(place))
+            }
+        }
     }
 
     /// A revision that is listed.
@@ -166,6 +184,7 @@ fn is_news(change: &Change) -> bool {
             | Change::Queue(_)
             | Change::Unqueue(_)
             | Change::Role(..)
+            | Change::Webhook(WebhookChange::Place(_))
     )
 }
 

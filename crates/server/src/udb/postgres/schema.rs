@@ -43,6 +43,9 @@ pub(super) const STEPS: &[&str] = &["
 ", "
     -- Commits may say of many nodes at once that they were heard, which an older program does not understand.
     SELECT 1;
+", "
+    -- Facts of two more kinds, 'webhook' and 'webhook_place', which an older program must not overlook.
+    SELECT 1;
 "];
 
 /// The lock under which the schema is changed.
@@ -105,6 +108,7 @@ mod tests {
         "fb3dc69a0b3e98be41b8391bd8c2515d89959259de58090f0a4f615eaad64582",
         "f6fb6d8dd5c7fc45975db5a00445dd7661b78d6523a6439d559b2015304a813a",
         "3d6066f3762b692ca4b1331020cd0f3a3d8e53afb5f0561e07079df3405f32e1",
+        "b47c748f8a9f3f77fd73c978182704982aa2f9bfca29c55e6abc70abbed3e11f",
     ];
 
     #[test]

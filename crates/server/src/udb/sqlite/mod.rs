@@ -222,7 +222,7 @@ mod tests {
             Sqlite::open(&file).expect_err("newer"),
             UdbError::Newer {
                 found: 99,
-                known: 3
+                known: 4
             }
         );
     }

@@ -44,6 +44,7 @@ pub(super) fn load(connection: &mut Connection) -> Result<Stored, UdbError> {
     load_nodes(&transaction, &mut stored)?;
     load_lives(&transaction, &mut stored)?;
     load_identities(&transaction, &mut stored)?;
+    load_webhooks(&transaction, &mut stored)?;
     stored.keys = rows(
         &transaction,
         "SELECT key, fingerprint, reply, at_ms FROM keys ORDER BY at_ms, key",
@@ -137,6 +138,16 @@ fn load_identities(transaction: &Transaction<'_>, stored: &mut Stored) -> Result
     Ok(())
 }
 
+fn load_webhooks(transaction: &Transaction<'_>, stored: &mut Stored) -> Result<(), UdbError> {
+    let named = |row: &Row<'_>| Ok((row.get(0)?, json(row, 1)?));
+    let webhooks = rows(transaction, "SELECT name, fact FROM webhooks", named)?;
+    stored.webhooks = webhooks.into_iter().collect();
+    let named = |row: &Row<'_>| Ok((row.get(0)?, json(row, 1)?));
+    let places = rows(transaction, "SELECT name, fact FROM webhook_places", named)?;
+    stored.webhook_places = places.into_iter().collect();
+    Ok(())
+}
+
 fn load_lives(transaction: &Transaction<'_>, stored: &mut Stored) -> Result<(), UdbError> {
     stored.lives = rows(
         transaction,
@@ -160,7 +171,7 @@ pub(super) fn events(
     after: u64,
     limit: u32,
 ) -> Result<Vec<Event>, UdbError> {
-    let query = "SELECT sequence, at_ms, author, node, kind, version, message FROM events
+    let query = "SELECT sequence, at_ms, author, node, kind, version, message, proven FROM events
          WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
     read_events(connection, query, after, limit)
 }
@@ -170,7 +181,7 @@ pub(super) fn events_before(
     before: u64,
     limit: u32,
 ) -> Result<Vec<Event>, UdbError> {
-    let query = "SELECT sequence, at_ms, author, node, kind, version, message FROM events
+    let query = "SELECT sequence, at_ms, author, node, kind, version, message, proven FROM events
          WHERE sequence < ?1 ORDER BY sequence DESC LIMIT ?2";
     read_events(connection, query, before, limit)
 }
@@ -182,7 +193,7 @@ pub(super) fn events_selected(
     before: u64,
     limit: u32,
 ) -> Result<Vec<Event>, UdbError> {
-    let query = "SELECT sequence, at_ms, author, node, kind, version, message FROM events
+    let query = "SELECT sequence, at_ms, author, node, kind, version, message, proven FROM events
          WHERE sequence < ?1 AND sequence >= ?2 AND (?3 IS NULL OR node = ?3)
              AND substr(kind, 1, length(?4)) = ?4 AND (?5 IS NULL OR version = ?5)
          ORDER BY sequence DESC LIMIT ?6";
@@ -211,6 +222,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         kind: row.get(4)?,
         version: row.get::<_, Option<u32>>(5)?.map(Version),
         message: row.get(6)?,
+        proven: row.get(7)?,
     })
 }
 

@@ -58,6 +58,10 @@ const STEPS: &[&str] = &["
 ", "
     CREATE TABLE identities (principal TEXT PRIMARY KEY, fact TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE invitations (digest TEXT PRIMARY KEY, fact TEXT NOT NULL) STRICT, WITHOUT ROWID;
+", "
+    CREATE TABLE webhooks (name TEXT PRIMARY KEY, fact TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE webhook_places (name TEXT PRIMARY KEY, fact TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    ALTER TABLE events ADD COLUMN proven TEXT;
 "];
 
 /// The schema that is there; refuses that of a newer program.
@@ -96,6 +100,7 @@ mod tests {
         "234c2177cf9443a7b7bb97ae67d98f99e440196d82df51835a8d7e55ad179752",
         "ffd927314a6002fdb9c4f306829483826080db9092172ba69a00e5156c4e4fb6",
         "f46971b2236ce03c8e999ad3bb23a90caed455b7628269d271844c8a488356ee",
+        "9e67d82909c6830613e1fdb292779c621079f92a9dc9e60d60db70015f852726",
     ];
 
     #[test]

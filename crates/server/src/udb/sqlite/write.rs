@@ -3,6 +3,7 @@
 use super::{failed, read};
 use crate::udb::{
     Change, ChangeSet, FORGOTTEN_KEPT, HeldPermit, KeyRecord, LIVES_KEPT, ServerLife, UdbError,
+    WebhookChange,
 };
 use model::api::{Event, NodeFact};
 use model::ids::NodeId;
@@ -81,12 +82,32 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
         Change::EndInvitation(digest) => {
             run(to, "DELETE FROM invitations WHERE digest = ?1", [digest])
         }
+        Change::Webhook(change) => put_webhook(to, change),
         Change::Event(event) => put_event(to, event),
         Change::Key(record) => put_key(to, record),
         Change::ForgetEventsBefore(sequence) => {
             run(to, "DELETE FROM events WHERE sequence < ?1", [sequence])
         }
         Change::ForgetKeysBefore(at_ms) => run(to, "DELETE FROM keys WHERE at_ms < ?1", [at_ms]),
+    }
+}
+
+fn put_webhook(to: &Transaction<'_>, change: &WebhookChange) -> Result<(), UdbError> {
+    match change {
+        WebhookChange::Set(webhook) => run(
+            to,
+            "INSERT OR REPLACE INTO webhooks (name, fact) VALUES (?1, ?2)",
+            params![webhook.name, text(webhook.as_ref())?],
+        ),
+        WebhookChange::End(name) => {
+            run(to, "DELETE FROM webhook_places WHERE name = ?1", [name])?;
+            run(to, "DELETE FROM webhooks WHERE name = ?1", [name])
+        }
+        WebhookChange::Place(place) => run(
+            to,
+            "INSERT OR REPLACE INTO webhook_places (name, fact) VALUES (?1, ?2)",
+            params![place.name, text(place)?],
+        ),
     }
 }
 
@@ -134,8 +155,8 @@ fn put_permit(to: &Transaction<'_>, held: &HeldPermit) -> Result<(), UdbError> {
 fn put_event(to: &Transaction<'_>, event: &Event) -> Result<(), UdbError> {
     run(
         to,
-        "INSERT INTO events (sequence, at_ms, author, node, kind, version, message)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO events (sequence, at_ms, author, node, kind, version, message, proven)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             event.sequence,
             event.at_ms,
@@ -143,7 +164,8 @@ fn put_event(to: &Transaction<'_>, event: &Event) -> Result<(), UdbError> {
             event.node,
             event.kind,
             event.version.map(|version| version.0),
-            event.message
+            event.message,
+            event.proven
         ],
     )
 }
