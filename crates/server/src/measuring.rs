@@ -2,6 +2,7 @@
 
 use crate::http::App;
 use crate::prometheus::{NodeValues, Prometheus};
+use crate::rules::ClassMeasurements;
 use crate::state::SystemState;
 use crate::udb::StoppedClass;
 use model::api::NodeFact;
@@ -18,9 +19,6 @@ const CALLS_MS: u64 = 60_000;
 
 /// How often what nodes have counted is kept, to be compared with later.
 const KEPT_EVERY_MS: u64 = 10_000;
-
-/// What was measured last of each class with conditions.
-pub(crate) type ClassMeasurements = Arc<BTreeMap<StoppedClass, ClassGauges>>;
 
 /// A class on its way to a version, whose schedule has conditions.
 #[derive(Clone, Debug)]

@@ -28,10 +28,9 @@ pub(crate) use set_back::RANDOM_MASK;
 pub(crate) use sync::check as check_sync;
 pub(crate) use webhooks::{DeliveryNews, DeliveryStep, LEASE_MS, SERVER, unknown_webhook};
 
-use crate::measuring::ClassMeasurements;
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
-use crate::udb::{Change, KeptText};
+use crate::udb::{Change, KeptText, StoppedClass};
 use identity::PeerCertificate;
 use model::api::{
     ApproveRequest, EnrolRequest, EventKind, InviteRequest, LabelSecret, LabelsAction,
@@ -40,7 +39,9 @@ use model::api::{
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Version};
+use model::schedule::ClassGauges;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What somebody wants done.
@@ -111,6 +112,9 @@ pub(crate) struct Publication {
     /// The system's number, as its publishers have signed it.
     pub(crate) system_id: u64,
 }
+
+/// What was measured last of each class with conditions.
+pub(crate) type ClassMeasurements = Arc<BTreeMap<StoppedClass, ClassGauges>>;
 
 /// What a decision looks at besides the state.
 #[derive(Clone, Debug)]

@@ -1,7 +1,6 @@
 //! `stop_if` of schedules: the system is paused where a class does badly on its way to a version. It never goes back by itself.
 
-use super::Draft;
-use crate::measuring::ClassMeasurements;
+use super::{ClassMeasurements, Draft};
 use crate::state::SystemState;
 use crate::udb::{Change, StoppedClass};
 use model::api::{EventKind, Pause};

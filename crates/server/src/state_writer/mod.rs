@@ -7,11 +7,10 @@ mod task;
 mod tests;
 
 use crate::config::ServerConfig;
-use crate::measuring::ClassMeasurements;
 use crate::meters::ServerMeters;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::RepositoryFolder;
-use crate::rules::{CertifiedAsker, Order, SERVER};
+use crate::rules::{CertifiedAsker, ClassMeasurements, Order, SERVER};
 use crate::state::SystemState;
 use crate::udb::Udb;
 use heard::HeardNodes;

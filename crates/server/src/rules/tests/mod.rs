@@ -12,8 +12,7 @@ mod set_back;
 mod verdicts;
 mod webhooks;
 
-use super::{DecisionContext, Order, Publication, decide};
-use crate::measuring::ClassMeasurements;
+use super::{ClassMeasurements, DecisionContext, Order, Publication, decide};
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use crate::udb::Change;
