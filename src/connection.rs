@@ -262,7 +262,7 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
         ),
         ClientError::Silent { .. } => failure(
             error.to_string(),
-            "see whether it stands still (stopped, or its disk hangs) or is overloaded, and let it go on or start it again; nodes go on meanwhile",
+            "see whether it stands still (stopped, or its disk hangs), is overloaded or out of descriptors (its log says so), and let it go on or start it again; nodes go on meanwhile",
         ),
         ClientError::NotAsked { doubt, .. } => failure(error.to_string(), doubt.advice()),
         ClientError::Token(_) => failure(

@@ -42,7 +42,7 @@ pub(super) async fn check(
         caller.right = Some(right);
     }
     if let Some(caller) = request.extensions().get::<UnknownCaller>() {
-        caller.is_known_now();
+        caller.is_known_now(requester.principal());
     }
     if let Err(refusal) = requester.check(access) {
         tell_refused(&app, &requester, &refusal).await;

@@ -44,7 +44,7 @@ use axum::{Router, middleware};
 use identity::Authority;
 use json_request::Asker;
 use model::api::{Moment, RememberedSystem};
-pub(crate) use page::{CensusKeeper, PageSessions};
+pub(crate) use page::{CensusKeeper, LiveStreams, PageSessions};
 use parking_lot::Mutex;
 use requester::Requester;
 use serde_json::Value;
@@ -88,6 +88,8 @@ pub struct AppParts {
     pub(crate) damaged: Arc<Mutex<Vec<DamagedFile>>>,
     /// Browsers that have signed in.
     pub(crate) sessions: PageSessions,
+    /// The streams by which their pages are kept up to date.
+    pub(crate) live: LiveStreams,
     /// The nodes, as the page counts them.
     pub(crate) census: CensusKeeper,
     /// What is counted for those who watch.

@@ -13,7 +13,7 @@ use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use model::api::{Right, Role};
+use model::api::{Principal, Right, Role};
 use page::{PageFrame, PageUser, encoded};
 
 /// What a page may load: its own style, its own script and its own stream, and nothing that stands in it.
@@ -107,7 +107,7 @@ pub(super) async fn is_known(State(app): State<App>, mut request: Request, next:
     match visitor(&app, request.headers()).await {
         Ok(Some(visitor)) => {
             if let Some(caller) = request.extensions().get::<UnknownCaller>() {
-                caller.is_known_now();
+                caller.is_known_now(visitor.principal());
             }
             request.extensions_mut().insert(visitor);
             next.run(request).await
@@ -152,6 +152,11 @@ async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<Visitor>, Page
 }
 
 impl Visitor {
+    /// Who they are, where that is proven.
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        self.requester.principal()
+    }
+
     /// What they may do.
     pub(super) fn role(&self) -> Role {
         match &self.requester {
@@ -164,7 +169,7 @@ impl Visitor {
 
     /// As whom the history knows them: the name that is proven, else the one that they gave.
     pub(super) fn name(&self) -> String {
-        let proven = self.requester.principal();
+        let proven = self.principal();
         proven.map_or_else(|| self.session.author.clone(), |known| known.name.clone())
     }
 

@@ -97,7 +97,7 @@ async fn used(app: &App, code: &str) -> Result<(Requester, String), RequestRefus
     app.sessions.use_link(code, now_ms).ok_or_else(|| {
         refuse(
             Kind::UNAUTHORIZED,
-            "The link was used already, or is older than a minute: make another with `upstart page`.",
+            "The link was used already, is older than a minute, or gave way to newer ones of yours, or was made before the server was started: make another with `upstart page`.",
         )
     })
 }

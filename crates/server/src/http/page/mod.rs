@@ -15,6 +15,7 @@ mod nodes;
 mod session;
 
 pub(crate) use census::CensusKeeper;
+pub(crate) use live::LiveStreams;
 pub(crate) use session::PageSessions;
 
 use super::App;
