@@ -16,3 +16,4 @@ pub mod release;
 pub mod routing;
 pub mod schedule;
 mod spelling;
+pub mod visible;

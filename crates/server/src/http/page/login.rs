@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, response};
 use model::api::Right;
+use model::visible::is_order;
 use page::{code_page, login_page};
 use serde::Deserialize;
 
@@ -131,7 +132,7 @@ fn within(to: &str) -> &str {
 /// The name that somebody gives, if it is one.
 fn name(given: &str) -> String {
     let given = given.trim();
-    let is_none = given.is_empty() || given.chars().any(char::is_control);
+    let is_none = given.is_empty() || given.chars().any(|c| c.is_control() || is_order(c));
     if is_none {
         return NAME_UNNAMED.to_owned();
     }
@@ -164,6 +165,7 @@ mod tests {
     fn a_name_is_one_line() {
         assert_eq!(name(" ann "), "ann");
         assert_eq!(name("a\nb"), "operator");
+        assert_eq!(name("ann\u{200b}"), "operator");
         assert_eq!(name(&"a".repeat(200)).len(), 100);
     }
 }
