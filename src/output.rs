@@ -121,6 +121,21 @@ pub(crate) fn duration(milliseconds: u64) -> String {
     }
 }
 
+/// How long something lasts, in its two largest units.
+pub(crate) fn lasting(ms: u64) -> String {
+    if ms < 10_000 {
+        return format!("{}.{}s", ms / 1_000, ms % 1_000 / 100);
+    }
+    let seconds = (ms + 500) / 1_000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{minutes}m {}s", seconds % 60),
+        3_600..86_400 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
 /// `1 node`, `2 nodes`.
 pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
@@ -128,7 +143,7 @@ pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cells, duration, within};
+    use super::{cells, duration, lasting, within};
 
     #[test]
     fn what_others_wrote_does_not_read_like_another_line() {
@@ -144,6 +159,15 @@ mod tests {
         assert_eq!(
             super::one_line("\x1b[32mINFO\x1b[0m a\n"),
             "\x1b[32mINFO\x1b[0m a\n"
+        );
+    }
+
+    #[test]
+    fn times_are_told_in_their_two_largest_units() {
+        let told = [0, 1_250, 9_999, 59_499, 61_000, 3_660_000, 90_000_000].map(lasting);
+        assert_eq!(
+            told,
+            ["0.0s", "1.2s", "9.9s", "59s", "1m 1s", "1h 1m", "1d 1h"]
         );
     }
 

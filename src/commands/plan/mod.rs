@@ -240,8 +240,8 @@ fn short_windows(scenario: &Scenario) -> Vec<String> {
             format!(
                 "class.{}.schedule.windows: the longest window lasts {}, and a node is unavailable for {} (p50): it would be away when the window has closed; make it longer",
                 class.name,
-                show::lasting(longest_ms),
-                show::lasting(away_ms)
+                output::lasting(longest_ms),
+                output::lasting(away_ms)
             )
         })
     });

@@ -1,6 +1,6 @@
 //! A plan as a picture: a bar for each class and wave, from when its first node begins to when its last has settled.
 
-use super::show::lasting;
+use crate::output::lasting;
 use simulate::{ClassPlan, UpgradePlan};
 use std::fmt::Write as _;
 

@@ -2,7 +2,7 @@
 
 use super::PlannedUpgrade;
 use crate::commands::events::clock;
-use crate::output::{self, counted};
+use crate::output::{self, counted, lasting};
 use simulate::{ClassPlan, PlanSpread, UpgradePlan};
 
 /// So many reasons of waits are shown.
@@ -137,34 +137,5 @@ fn difference(this_ms: u64, other_ms: u64) -> String {
         format!("{} earlier", lasting(other_ms - this_ms))
     } else {
         format!("{} later", lasting(this_ms - other_ms))
-    }
-}
-
-/// How long something lasts, in its two largest units.
-pub(super) fn lasting(ms: u64) -> String {
-    if ms < 10_000 {
-        return format!("{}.{}s", ms / 1_000, ms % 1_000 / 100);
-    }
-    let seconds = (ms + 500) / 1_000;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{minutes}m {}s", seconds % 60),
-        3_600..86_400 => format!("{hours}h {}m", minutes % 60),
-        _ => format!("{days}d {}h", hours % 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::lasting;
-
-    #[test]
-    fn times_are_told_in_their_two_largest_units() {
-        let told = [0, 1_250, 9_999, 59_499, 61_000, 3_660_000, 90_000_000].map(lasting);
-        assert_eq!(
-            told,
-            ["0.0s", "1.2s", "9.9s", "59s", "1m 1s", "1h 1m", "1d 1h"]
-        );
     }
 }

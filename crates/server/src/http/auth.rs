@@ -245,8 +245,8 @@ async fn certified(
             return Err(refuse(
                 Kind::NODE_FORGOTTEN,
                 format!(
-                    "Node `{}` was forgotten by an operator; to take it in again, `upstart invite node {}`.",
-                    principal.name, principal.name
+                    "Node `{0}` was forgotten by an operator; to take it in again, start its agent with the token that `upstart invite node {0}` makes; to end it, `upstart stop`.",
+                    principal.name
                 ),
             ));
         }
