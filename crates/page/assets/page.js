@@ -97,9 +97,19 @@
     last = Date.now();
     try {
       const answer = await fetch(location.href, { credentials: "same-origin", cache: "no-store" });
-      if (new URL(answer.url).pathname === "/login" || answer.status === 401) {
-        // The session is over: the page itself says so.
+      if (new URL(answer.url).pathname === "/login") {
         location.reload();
+        return;
+      }
+      if (answer.status === 401) {
+        // Why somebody is known no more is told this once.
+        const why = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+        const shown = main();
+        if (why && shown) {
+          shown.removeAttribute("data-live");
+          shown.replaceChildren(...why.childNodes);
+          close();
+        }
         return;
       }
       if (!answer.ok) throw new Error(answer.status);

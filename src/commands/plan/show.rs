@@ -10,17 +10,20 @@ const WAITS_SHOWN: usize = 6;
 
 /// Prints a plan, and the other one where there is one.
 pub(super) fn print(planned: &PlannedUpgrade) -> anyhow::Result<()> {
-    one(planned)?;
     let Some(other) = &planned.compared else {
-        return Ok(());
+        return one(planned);
     };
-    output::line("\nCompared with:")?;
+    output::line(format!("{}:", planned.name))?;
+    one(planned)?;
+    output::line(format!("\n{}:", other.name))?;
     one(other)?;
-    if let (Some(this), Some(other)) = (planned.plan.end_ms, other.plan.end_ms) {
+    if let (Some(this), Some(that)) = (planned.plan.end_ms, other.plan.end_ms) {
         output::line(format!(
-            "\nThe first ends {} (p50), {} (p90) than the other.",
-            difference(this.p50_ms, other.p50_ms),
-            difference(this.p90_ms, other.p90_ms)
+            "\n{} ends {} (p50), {} (p90) than {}.",
+            planned.name,
+            difference(this.p50_ms, that.p50_ms),
+            difference(this.p90_ms, that.p90_ms),
+            other.name
         ))?;
     }
     Ok(())
@@ -70,6 +73,16 @@ fn one(planned: &PlannedUpgrade) -> anyhow::Result<()> {
             stuck.node,
             stuck.version,
             stuck.why
+        ))?;
+    }
+    for empty in plan
+        .empty_waves
+        .iter()
+        .filter(|empty| empty.taken_by.is_none())
+    {
+        output::line(format!(
+            "Wave {} of {} takes no node of this fleet.",
+            empty.wave, empty.class
         ))?;
     }
     for granted in &plan.taken_for_granted {
@@ -133,7 +146,9 @@ fn both(spread: Option<PlanSpread>) -> String {
 }
 
 fn difference(this_ms: u64, other_ms: u64) -> String {
-    if this_ms <= other_ms {
+    if this_ms == other_ms {
+        "no later".to_owned()
+    } else if this_ms < other_ms {
         format!("{} earlier", lasting(other_ms - this_ms))
     } else {
         format!("{} later", lasting(this_ms - other_ms))

@@ -40,6 +40,7 @@ use crate::udb::Udb;
 pub(crate) use auth::RefusedLately;
 use axum::extract::{OriginalUri, Request, State};
 use axum::http::Method;
+use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use identity::Authority;
 use json_request::Asker;
@@ -197,11 +198,17 @@ async fn unknown_route(
     State(app): State<App>,
     OriginalUri(uri): OriginalUri,
     request: Request,
-) -> RequestRefusal {
+) -> Response {
+    if let Some(page) = page::no_such_page(&uri, request.headers()) {
+        return page;
+    }
     let path = uri.path();
     let there_is_none =
         format!("There is nothing at {path}; GET /v1/openapi.json lists every route.");
-    told_to_the_known(&app, request, refuse(Kind::UNKNOWN_ROUTE, there_is_none)).await
+    let refusal = refuse(Kind::UNKNOWN_ROUTE, there_is_none);
+    told_to_the_known(&app, request, refusal)
+        .await
+        .into_response()
 }
 
 async fn method_not_allowed(

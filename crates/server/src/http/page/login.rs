@@ -1,6 +1,6 @@
 //! Signing in and out. A link only shows a button: that somebody's program looks at links uses none up.
 
-use super::guard::{Visitor, cookie, kept};
+use super::guard::{Visitor, cookies, kept};
 use super::session::SESSION_MS;
 use super::{PageRefusal, shown};
 use crate::front::CallerConnection;
@@ -12,6 +12,7 @@ use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, response};
+use identity::is_web_token;
 use model::api::Right;
 use model::visible::is_order;
 use page::{code_page, login_page};
@@ -66,7 +67,15 @@ pub(super) async fn enter(
     let connection = connection.map(|Extension(connection)| connection);
     let to = within(&query.to);
     let entered = if form.code.is_empty() {
+        let is_web = is_web_token(form.token.trim());
         let found = by_pasted(&app, connection.clone(), form.token).await;
+        let found = found.map_err(|refusal| match refusal.kind {
+            Kind::UNAUTHORIZED if !is_web => refuse(
+                Kind::UNAUTHORIZED,
+                "That is not the server\u{2019}s own token. `upstart page` signs you in without one.",
+            ),
+            _ => refusal,
+        });
         found.and_then(|requester| {
             requester.check(Access::Right(Right::View))?;
             Ok((requester, name(&form.name)))
@@ -78,7 +87,9 @@ pub(super) async fn enter(
         Ok((requester, author)) => {
             let now_ms = app.config.clock.now_ms();
             // Whoever was signed in here is no longer.
-            cookie(&headers).inspect(|before| app.sessions.end(before));
+            for before in cookies(&headers) {
+                app.sessions.end(&before);
+            }
             let secret = app.sessions.begin(requester, author, now_ms);
             let held = kept(connection.as_ref(), &headers, &secret, SESSION_MS);
             let held = response::AppendHeaders([(header::SET_COOKIE, held)]);
