@@ -161,8 +161,8 @@ pub fn plan(scenario: &Scenario, settings: &PlanSettings) -> Result<UpgradePlan,
             stuck = first_stuck(scenario, &cast, &course);
         }
     }
-    let classes = casting.population().waves.iter();
-    let waves = limited(scenario, classes.map(|(key, nodes)| (key.clone(), *nodes)));
+    let counted = casting.population().waves.iter();
+    let waves = limited(scenario, counted.map(|(key, nodes)| (key.clone(), *nodes)));
     let classes = waves.iter().map(|(key, nodes)| {
         let courses = classes.remove(key).unwrap_or_default();
         spread::class_plan(key, *nodes, &courses)

@@ -163,8 +163,8 @@ async fn what_cannot_be_read_and_what_is_not_there_is_told_on_a_page() {
     let twice = browser.get("/nodes?class=a&class=b").await;
     assert_eq!(twice.status, StatusCode::BAD_REQUEST);
     assert!(twice.text.contains("<h1>"), "{}", twice.text);
-    let large = browser.post("/act/pause", &[("reason", &"x".repeat(40_000))]);
-    let large = large.await;
+    let reason = "x".repeat(40_000);
+    let large = browser.post("/act/pause", &[("reason", &reason)]).await;
     assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(large.text.contains("<h1>"), "{}", large.text);
     let bogus = browser.request(Method::GET, "/bogus");
