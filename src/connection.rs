@@ -37,7 +37,20 @@ pub(crate) fn connect(globals: &Globals) -> anyhow::Result<Client> {
     };
     let client = Client::new(&globals.servers, token).map_err(explain)?;
     let client = client.believing(owner).with_author(author());
-    let client = client.otherwise_showing(credential);
+    let client = match (&globals.identity, credential) {
+        // Whoever names a folder wants to be known by it, also where a server would tell its token.
+        (Some(folder), Some(credential)) => {
+            if !client.is_encrypted() {
+                return Err(failure(
+                    format!("the key in {} is shown over TLS only", folder.display()),
+                    "give the server's address as https://HOST:PORT, or leave --identity (UPSTART_IDENTITY) away",
+                ));
+            }
+            client.show(Some(credential));
+            client
+        }
+        (_, credential) => client.otherwise_showing(credential),
+    };
     Ok(client.telling_silence(tell_silence))
 }
 
@@ -87,10 +100,10 @@ fn own_credential(globals: &Globals) -> anyhow::Result<Option<Credential>> {
         found => found.map_err(|error| unusable(&error))?,
     };
     let Some(own) = found else {
-        return Ok(None);
+        return not_logged_in(globals);
     };
     let Some(credential) = own.credential().map_err(|error| unusable(&error))? else {
-        return Ok(None);
+        return not_logged_in(globals);
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_ms = now.map_or(0, |now| now.as_millis());
@@ -105,6 +118,20 @@ fn own_credential(globals: &Globals) -> anyhow::Result<Option<Credential>> {
     }
     let renewed = wait_for(renewed(globals, &own, credential.clone()));
     Ok(Some(renewed.unwrap_or(credential)))
+}
+
+/// There is no key and certificate: that is an error where a folder was named for them.
+fn not_logged_in(globals: &Globals) -> anyhow::Result<Option<Credential>> {
+    let Some(folder) = &globals.identity else {
+        return Ok(None);
+    };
+    let folder = folder.display();
+    Err(failure(
+        format!("{folder} has no key and certificate of `upstart login`"),
+        format!(
+            "name the folder that has them, or leave --identity (UPSTART_IDENTITY) away; `upstart login --token-file FILE --identity {folder}` makes them"
+        ),
+    ))
 }
 
 /// Asks for the next certificate. Where that fails the one that is there is shown, and the server says what is wrong with it.
@@ -262,7 +289,7 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
         ),
         ClientError::Silent { .. } => failure(
             error.to_string(),
-            "see whether it stands still (stopped, or its disk hangs) or is overloaded, and let it go on or start it again; nodes go on meanwhile",
+            "see whether it stands still (stopped, or its disk hangs), is overloaded or out of descriptors (its log says so), and let it go on or start it again; nodes go on meanwhile",
         ),
         ClientError::NotAsked { doubt, .. } => failure(error.to_string(), doubt.advice()),
         ClientError::Token(_) => failure(

@@ -80,8 +80,14 @@ pub(crate) fn percent(done: u64, total: u64) -> u64 {
     (done.saturating_mul(100) / total.max(1)).min(100)
 }
 
+/// The highest version at which a node has settled.
+pub(crate) fn highest<'a>(nodes: impl Iterator<Item = &'a NodeFact>) -> Version {
+    let versions = nodes.map(|node| node.report.status.version);
+    versions.max().unwrap_or_default()
+}
+
 /// Why a node waits, until when, how far it has come: the last column of tables.
-pub(crate) fn remark(node: &NodeFact, now_ms: u64) -> String {
+pub(crate) fn remark(node: &NodeFact, now_ms: u64, highest: Version) -> String {
     let status = &node.report.status;
     let mut parts = Vec::new();
     if !node.reachable {
@@ -94,11 +100,12 @@ pub(crate) fn remark(node: &NodeFact, now_ms: u64) -> String {
     if let Some(until) = status.until_ms.filter(|until| *until > now_ms) {
         parts.push(format!(
             "for at least {} more",
-            output::duration(until - now_ms)
+            output::lasting(until - now_ms)
         ));
     }
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).collect();
     let text = parts.join("; ");
-    match next_step(node) {
+    match next_step(node, highest) {
         None => text,
         // A reason of several lines ends with what something has printed.
         Some(step) if text.contains('\n') => format!("{}\nnext: {step}", text.trim_end()),
@@ -106,8 +113,8 @@ pub(crate) fn remark(node: &NodeFact, now_ms: u64) -> String {
     }
 }
 
-/// What frees a blocked node.
-pub(crate) fn next_step(node: &NodeFact) -> Option<String> {
+/// What frees a blocked node, in a system where some node has settled at this highest version: nobody takes that one back.
+pub(crate) fn next_step(node: &NodeFact, highest: Version) -> Option<String> {
     let status = &node.report.status;
     if status.phase != Phase::Blocked {
         return None;
@@ -115,6 +122,9 @@ pub(crate) fn next_step(node: &NodeFact) -> Option<String> {
     let retry = format!("`upstart retry {}`", node.name);
     Some(match status.target {
         None => retry,
+        Some(target) if target > status.version && target <= highest => {
+            format!("{retry}, or `upstart publish DIR --revise`")
+        }
         Some(target) if target > status.version => {
             format!("{retry}, `upstart publish DIR --revise`, or `upstart withdraw {target}`")
         }
@@ -165,9 +175,15 @@ pub(crate) fn now_ms() -> u64 {
     })
 }
 
-/// The table of nodes, as `upstart nodes` and `upstart status` print it.
-pub(crate) fn nodes_table<'a>(nodes: impl Iterator<Item = &'a NodeFact>) -> output::TextTable {
+/// The table of nodes by name, as `upstart nodes` and `upstart status` print it; `highest` is the highest version at which some node of
+/// the system has settled.
+pub(crate) fn nodes_table<'a>(
+    nodes: impl Iterator<Item = &'a NodeFact>,
+    highest: Version,
+) -> output::TextTable {
     let now = now_ms();
+    let mut nodes: Vec<&NodeFact> = nodes.collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
     let mut table = output::table(["NODE", "CLASS", "VERSION", "PHASE", "SOFTWARE", "REMARK"]);
     for node in nodes {
         let status = &node.report.status;
@@ -177,7 +193,7 @@ pub(crate) fn nodes_table<'a>(nodes: impl Iterator<Item = &'a NodeFact>) -> outp
             version(status),
             status.phase.words().to_owned(),
             child(node).to_owned(),
-            remark(node, now),
+            remark(node, now, highest),
         ]);
     }
     table

@@ -3,9 +3,10 @@
 //! What others have written (names, reasons, messages, files) may hold what a terminal takes as an order, or what reads like a line of
 //! ours. For people it is made visible; programs get it as it is, as JSON.
 
+pub(crate) use model::visible::visible;
+
 use comfy_table::{ContentArrangement, presets};
 use serde::Serialize;
-use std::borrow::Cow;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -47,40 +48,9 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     bytes(format!("{text}\n").as_bytes())
 }
 
-/// A text in which nothing is an order to a terminal: such characters are written as `\x1b` or `\u{202e}`. Line ends and tabs stay.
-pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_order) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for letter in text.chars() {
-        match u32::from(letter) {
-            _ if !is_order(letter) => shown.push(letter),
-            number @ ..=0xff => shown.push_str(&format!("\\x{number:02x}")),
-            number => shown.push_str(&format!("\\u{{{number:x}}}")),
-        }
-    }
-    Cow::Owned(shown)
-}
-
 /// The same for a text within a line of ours: what follows its first line is set in, so that it does not read like another line.
 pub(crate) fn within(text: &str) -> String {
     visible(text).trim_end().replace('\n', "\n    ")
-}
-
-/// Control characters, those that turn the direction of what follows, so that it reads otherwise than it is, and those that nobody
-/// sees, so that two names look alike.
-fn is_order(letter: char) -> bool {
-    is_unseen(letter) || (letter.is_control() && !matches!(letter, '\n' | '\t'))
-}
-
-/// Characters of formatting (Unicode's class Cf, with the separators of lines and what is blank or ignored though it is a letter or a mark).
-fn is_unseen(letter: char) -> bool {
-    matches!(letter,
-        '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A line of the log in which nothing is another line, nor an order to a terminal but for our own colours.
@@ -151,6 +121,21 @@ pub(crate) fn duration(milliseconds: u64) -> String {
     }
 }
 
+/// How long something lasts, in its two largest units.
+pub(crate) fn lasting(ms: u64) -> String {
+    if ms < 10_000 {
+        return format!("{}.{}s", ms / 1_000, ms % 1_000 / 100);
+    }
+    let seconds = (ms + 500) / 1_000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{minutes}m {}s", seconds % 60),
+        3_600..86_400 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
 /// `1 node`, `2 nodes`.
 pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
@@ -158,45 +143,12 @@ pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cells, duration, visible, within};
-
-    #[test]
-    fn nothing_that_others_wrote_is_an_order_to_a_terminal() {
-        let text = "a\x1b[2Jb\x07\u{9b}31m\r\u{202e}c\x7f";
-        assert_eq!(visible(text), r"a\x1b[2Jb\x07\x9b31m\x0d\u{202e}c\x7f");
-        assert_eq!(visible("grün\t\n— ✓"), "grün\t\n— ✓");
-    }
+    use super::{cells, duration, lasting, within};
 
     #[test]
     fn what_others_wrote_does_not_read_like_another_line() {
         assert_eq!(within("one\ntwo\n"), "one\n    two");
         assert_eq!(cells(["a\nb", "c\nd"]), ["a\\nb", "c\nd"]);
-    }
-
-    #[test]
-    fn two_names_that_look_alike_are_told_apart() {
-        for unseen in [
-            '\u{200b}',
-            '\u{200d}',
-            '\u{2060}',
-            '\u{feff}',
-            '\u{ad}',
-            '\u{2028}',
-            '\u{e0041}',
-            '\u{3164}',
-        ] {
-            let shown = visible(&format!("a{unseen}b")).into_owned();
-            assert_eq!(
-                shown,
-                format!(
-                    "a\\{}b",
-                    match u32::from(unseen) {
-                        number @ ..=0xff => format!("x{number:02x}"),
-                        number => format!("u{{{number:x}}}"),
-                    }
-                )
-            );
-        }
     }
 
     #[test]
@@ -207,6 +159,15 @@ mod tests {
         assert_eq!(
             super::one_line("\x1b[32mINFO\x1b[0m a\n"),
             "\x1b[32mINFO\x1b[0m a\n"
+        );
+    }
+
+    #[test]
+    fn times_are_told_in_their_two_largest_units() {
+        let told = [0, 1_250, 9_999, 59_499, 61_000, 3_660_000, 90_000_000].map(lasting);
+        assert_eq!(
+            told,
+            ["0.0s", "1.2s", "9.9s", "59s", "1m 1s", "1h 1m", "1d 1h"]
         );
     }
 

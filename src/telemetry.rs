@@ -39,6 +39,8 @@ pub(crate) fn start(level: &str, verbose: u8, format: LogFormat) {
     };
     let filter = std::env::var(FILTER_VARIABLE)
         .ok()
+        // Set to nothing it is no filter: one that takes no line at all says `off`.
+        .filter(|text| !text.trim().is_empty())
         .and_then(|text| EnvFilter::try_new(text).ok())
         .unwrap_or_else(|| EnvFilter::new(fallback));
     let said = tracing_subscriber::fmt()

@@ -175,7 +175,8 @@ fn begin_again(error: AgentError) -> anyhow::Error {
     explain(error)
 }
 
-fn explain(error: AgentError) -> anyhow::Error {
+/// What is in the way of an agent, and what to do.
+pub(super) fn explain(error: AgentError) -> anyhow::Error {
     let next = match &error {
         AgentError::Server(_) => {
             "see `upstart status`; give the agent the right class, server and token"
@@ -185,7 +186,9 @@ fn explain(error: AgentError) -> anyhow::Error {
         error if file_limit::advice(error).is_some() => {
             file_limit::advice(error).unwrap_or_default()
         }
-        AgentError::Library(_) => "build or install it: `cargo build --package preload`",
+        AgentError::Library(_) => {
+            "install it beside the program (in a clone, `cargo build --package preload` makes it)"
+        }
         AgentError::Journal(error) => journal_advice(error),
         AgentError::File { .. } => {
             "the agent's user must be able to read and write everything below --data"

@@ -6,7 +6,8 @@ use crate::globals::Globals;
 use crate::{describe, output};
 use clap::Args;
 use client::Client;
-use model::api::NodeFact;
+use model::api::{NodeFact, Phase};
+use model::ids::Version;
 
 /// Arguments of `upstart nodes`.
 #[derive(Debug, Args)]
@@ -23,15 +24,16 @@ pub(crate) struct NodesArgs {
 pub(crate) fn run(globals: &Globals, arguments: &NodesArgs) -> CommandOutcome {
     let client = connect(globals)?;
     if let Some(name) = &arguments.node {
-        let node = wait_for(async { client.node(name).await.map_err(explain) })?;
+        let (node, highest) = wait_for(one(&client, name))?;
         if globals.json {
             output::json(&node)?
         } else {
-            print(&node)?
+            print(&node, highest)?
         }
         return Ok(CommandEnd::Yes);
     }
     let mut nodes = wait_for(all(&client))?;
+    let highest = describe::highest(nodes.iter());
     nodes.retain(|node| {
         arguments
             .class
@@ -44,9 +46,23 @@ pub(crate) fn run(globals: &Globals, arguments: &NodesArgs) -> CommandOutcome {
         (false, Some(class)) if nodes.is_empty() => {
             output::line(format!("No node of class `{class}` is enrolled."))?;
         }
-        (false, _) => output::print_table(&describe::nodes_table(nodes.iter()))?,
+        (false, _) => output::print_table(&describe::nodes_table(nodes.iter(), highest))?,
     }
     Ok(CommandEnd::Yes)
+}
+
+/// A node, and the highest version at which some node has settled: a blocked one's remark depends on it.
+async fn one(client: &Client, name: &str) -> anyhow::Result<(NodeFact, Version)> {
+    let node = client.node(name).await.map_err(explain)?;
+    let highest = match node.report.status.phase {
+        Phase::Blocked => {
+            let fleet = client.fleet().await.map_err(explain)?;
+            let versions = fleet.standings.iter().map(|standing| standing.version);
+            versions.max().unwrap_or_default()
+        }
+        _ => Version::default(),
+    };
+    Ok((node, highest))
 }
 
 /// Every node, page by page.
@@ -66,7 +82,7 @@ async fn all(client: &Client) -> anyhow::Result<Vec<NodeFact>> {
     }
 }
 
-fn print(node: &NodeFact) -> anyhow::Result<()> {
+fn print(node: &NodeFact, highest: Version) -> anyhow::Result<()> {
     let status = &node.report.status;
     let now = describe::now_ms();
     let mut table = output::table(["NODE", &node.name]);
@@ -89,7 +105,7 @@ fn print(node: &NodeFact) -> anyhow::Result<()> {
         "last heard",
         &output::duration(now.saturating_sub(node.seen_at_ms)),
     ]);
-    table.add_row(["remark", &describe::remark(node, now)]);
+    table.add_row(["remark", &describe::remark(node, now, highest)]);
     for endpoint in &node.report.endpoints {
         let at = format!("{}:{}", endpoint.address, endpoint.port);
         table.add_row([

@@ -3,13 +3,24 @@
 use super::publish::{SigningArgs, unpublished};
 use crate::connection::{connect, explain, wait_for};
 use crate::describe;
-use crate::failure::{CommandEnd, CommandOutcome};
+use crate::failure::{CommandEnd, CommandOutcome, refusal};
 use crate::globals::Globals;
 use crate::output;
 use clap::Args;
+use client::Client;
 use model::api::{ApproveRequest, NodeFact, PauseRequest, PublicRequest};
 use model::ids::Version;
 use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// In so many of its own pauses a node that lives is heard once at least.
+const HEARD_PAUSES: u64 = 3;
+
+/// Longer than this nobody waits to see whether a node is heard: it counts as heard.
+const HEARD_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How often that is looked at.
+const HEARD_ASKED: Duration = Duration::from_millis(200);
 
 /// Arguments of `upstart withdraw`.
 #[derive(Debug, Args)]
@@ -44,7 +55,7 @@ pub(crate) struct ApproveArgs {
 /// Arguments of `upstart retry`.
 #[derive(Debug, Args)]
 pub(crate) struct RetryArgs {
-    /// The blocked node's name or number
+    /// The blocked node's name or number. The others of its class may go on from then on, too, and one of them may go before it
     pub(crate) node: String,
 }
 
@@ -53,6 +64,9 @@ pub(crate) struct RetryArgs {
 pub(crate) struct ForgetArgs {
     /// The node's name or number; if its agent still runs, the server tells it that it was forgotten
     pub(crate) node: String,
+    /// Forget it although the server hears it: it resets whoever calls it
+    #[arg(long)]
+    pub(crate) even_if_heard: bool,
 }
 
 /// Arguments of `upstart public`.
@@ -163,16 +177,64 @@ pub(crate) fn retry(globals: &Globals, arguments: &RetryArgs) -> CommandOutcome 
     let client = connect(globals)?;
     let node = wait_for(async { client.retry(&arguments.node).await.map_err(explain) })?;
     let sentence = format!(
-        "{} is told to try again; `upstart watch` shows how it goes.",
+        "{} is told to try again, and the others of its class may go on, too, one of them perhaps before it; `upstart watch` shows how it goes.",
         node.name
     );
     done(globals, &node, &sentence)
 }
 
+/// A node that the server hears now. One that was heard just before may have ended since: it is given three of its own pauses to show
+/// itself.
+async fn heard(client: &Client, node: &str) -> anyhow::Result<Option<NodeFact>> {
+    let first = client.node(node).await.map_err(explain)?;
+    let poll_ms = first.report.poll_ms;
+    if !first.reachable || poll_ms == 0 {
+        return Ok(None);
+    }
+    let wait = Duration::from_millis(poll_ms.saturating_mul(HEARD_PAUSES));
+    if wait > HEARD_WAIT_MAX {
+        return Ok(Some(first));
+    }
+    let end = Instant::now() + wait;
+    while Instant::now() < end {
+        tokio::time::sleep(HEARD_ASKED).await;
+        let now = client.node(node).await.map_err(explain)?;
+        if now.seen_at_ms > first.seen_at_ms {
+            return Ok(Some(now));
+        }
+    }
+    Ok(None)
+}
+
+fn still_heard(fact: &NodeFact) -> anyhow::Error {
+    let (name, status) = (&fact.name, &fact.report.status);
+    refusal(
+        format!(
+            "{name} is heard by the server: {} at version {}, software {}; once it is forgotten it resets whoever calls it",
+            status.phase.words(),
+            describe::version(status),
+            describe::child(fact)
+        ),
+        format!(
+            "end it first, on its host (its agent's service, then `upstart stop --data {}`), or say that you mean it: `upstart forget {name} --even-if-heard`",
+            fact.data_directory
+        ),
+    )
+}
+
 /// `upstart forget`.
 pub(crate) fn forget(globals: &Globals, arguments: &ForgetArgs) -> CommandOutcome {
     let client = connect(globals)?;
-    wait_for(async { client.forget(&arguments.node).await.map_err(explain) })?;
+    wait_for(async {
+        let heard = match arguments.even_if_heard {
+            true => None,
+            false => heard(&client, &arguments.node).await?,
+        };
+        match heard {
+            Some(fact) => Err(still_heard(&fact)),
+            None => client.forget(&arguments.node).await.map_err(explain),
+        }
+    })?;
     let answer = serde_json::json!({ "forgotten": arguments.node });
     done(
         globals,

@@ -1,6 +1,6 @@
 //! `upstart man --markdown`: every command on one page, for the documentation, generated from the arguments themselves.
 
-use clap::{Arg, Command};
+use clap::{Arg, Command, Id};
 use std::fmt::Write;
 
 /// What stands above the commands.
@@ -27,13 +27,16 @@ pub(super) fn page(mut root: Command) -> String {
         root.get_arguments()
             .filter(|argument| argument.is_global_set()),
     );
+    let everywhere = root.get_arguments().filter(|it| it.is_global_set());
+    let everywhere: Vec<&Id> = everywhere.map(Arg::get_id).collect();
     for command in root.get_subcommands() {
-        section(&mut page, command, "upstart");
+        section(&mut page, command, "upstart", &everywhere);
     }
     page
 }
 
-fn section(page: &mut String, command: &Command, parent: &str) {
+/// A command and those below it; `everywhere` are the options of every command, which are told once.
+fn section(page: &mut String, command: &Command, parent: &str, everywhere: &[&Id]) {
     if command.is_hide_set() || command.get_name() == "help" {
         return;
     }
@@ -47,7 +50,7 @@ fn section(page: &mut String, command: &Command, parent: &str) {
         "## {name}\n\n{}.\n\n```text\n{usage}\n```\n",
         about.trim_end_matches('.')
     );
-    let own = |argument: &&Arg| !argument.is_global_set() && !argument.is_hide_set();
+    let own = |argument: &&Arg| !everywhere.contains(&argument.get_id()) && !argument.is_hide_set();
     let is_help = |argument: &&Arg| matches!(argument.get_id().as_str(), "help" | "version");
     table(
         page,
@@ -57,7 +60,7 @@ fn section(page: &mut String, command: &Command, parent: &str) {
             .filter(|argument| !is_help(argument)),
     );
     for command in command.get_subcommands() {
-        section(page, command, &name);
+        section(page, command, &name, everywhere);
     }
 }
 

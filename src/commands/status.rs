@@ -110,7 +110,10 @@ fn print(view: &SystemView, counts: Option<&FleetView>) -> anyhow::Result<()> {
     if view.nodes.is_empty() {
         return output::line(describe::NO_NODES);
     }
-    output::print_table(&describe::nodes_table(view.nodes.iter()))
+    output::print_table(&describe::nodes_table(
+        view.nodes.iter(),
+        describe::highest(view.nodes.iter()),
+    ))
 }
 
 /// Where something stands that is done once for the whole system.

@@ -84,6 +84,26 @@ fn one_folder_is_logged_in_at_one_system() {
     run(owner(&other, &apart).arg("status")).expect(0);
 }
 
+/// Whoever names a folder wants to be known by it, also as the server's own user on its host.
+#[test]
+fn a_folder_that_is_named_wins_over_the_token_that_the_server_tells() {
+    let server = Server::start();
+    let own = server.folder().join("own");
+    let said = |folder: &Path| {
+        let answer = run(owner(&server, folder).args(["pause", "x"]));
+        answer.expect_advice(2).stderr()
+    };
+    let none = said(&own);
+    assert!(none.contains("has no key and certificate"), "{none}");
+    let token = server.folder().join("token-of-vic");
+    let mut invite = server.upstart();
+    invite.args(["invite", "operator", "vic", "--role", "viewer", "--to"]);
+    run(invite.arg(&token)).expect(0);
+    log_in(&server, &own, &token).expect(0);
+    let refused = said(&own);
+    assert!(refused.contains("vic is viewer"), "{refused}");
+}
+
 /// A certificate is no secret; a key is.
 /// Part of a token says no more whose it is: what is logged in there already stays.
 #[test]

@@ -160,7 +160,9 @@ fn two_schedules_are_compared() {
     let more = ["--unavailable", "60s", "--compare", "quicker"];
     let text = plan(folder.path(), &more).expect(0).stdout();
     assert!(
-        text.contains("Compared with:") && text.contains("later (p50)"),
+        text.contains("\nquicker:\n")
+            && text.contains("later (p50)")
+            && text.contains("than quicker."),
         "{text}"
     );
     let answer = plan(folder.path(), &[&more[..], &["--json"]].concat())

@@ -14,6 +14,7 @@ mod enrolment;
 pub mod environment;
 mod error_chain;
 pub mod fetch;
+pub mod fitness;
 pub mod holder;
 pub mod holder_client;
 mod household;

@@ -20,17 +20,7 @@ const OVERRIDE: &str = "UPSTART_PRELOAD";
 /// # Errors
 /// The library is not where the binary is, nor in `../lib/upstart`, nor where `UPSTART_PRELOAD` says; or it cannot be copied.
 pub(crate) fn install(folder: &Path) -> io::Result<PathBuf> {
-    let source = find()?;
-    let bytes = std::fs::read(&source)?;
-    if !fits(&bytes) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!(
-                "{} is of another version than this program; install both from one build",
-                source.display()
-            ),
-        ));
-    }
+    let (_, bytes) = fitting()?;
     let digest = hex::encode(Sha256::digest(&bytes));
     let copy = folder.join(format!("{}.so", &digest[..16]));
     if std::fs::read(&copy).is_ok_and(|present| present == bytes) {
@@ -42,6 +32,26 @@ pub(crate) fn install(folder: &Path) -> io::Result<PathBuf> {
     std::fs::set_permissions(&fresh, Permissions::from_mode(0o644))?;
     std::fs::rename(&fresh, &copy)?;
     Ok(copy)
+}
+
+/// The library of this program, and where it is.
+///
+/// # Errors
+/// There is none, it cannot be read, or it is of another version.
+pub(crate) fn fitting() -> io::Result<(PathBuf, Vec<u8>)> {
+    let source = find()?;
+    let bytes = std::fs::read(&source)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", source.display())))?;
+    if fits(&bytes) {
+        return Ok((source, bytes));
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!(
+            "{} is of another version than this program; install both from one build",
+            source.display()
+        ),
+    ))
 }
 
 /// Whether a library reads the tables that this agent writes.

@@ -271,6 +271,8 @@ impl ServerConversation {
         self.meters.note_contact(is_good);
         match self.contact.note(Instant::now(), answer) {
             Some(said) if is_good => tracing::info!("{said}"),
+            // What that means says the next message.
+            Some(said) if synced.as_ref().is_err_and(is_forgotten) => tracing::warn!("{said}"),
             Some(said) => tracing::warn!("{said}; the node serves on, and upgrades wait"),
             None => {}
         }
@@ -278,9 +280,9 @@ impl ServerConversation {
 
     /// Says once that the node was forgotten: the others do not know it any more, so that nobody can tell in whose words they call it.
     fn note_forgotten(&mut self, error: &ClientError) {
-        if error.kind() == Some(FORGOTTEN) && !*self.forgotten.borrow() {
+        if is_forgotten(error) && !*self.forgotten.borrow() {
             tracing::warn!(
-                "this node was forgotten by an operator: its software runs on, but whoever calls it is reset, and it takes part in nothing; start the agent again to enrol it anew, or end the software with `upstart stop`"
+                "this node was forgotten by an operator: its software runs on, but whoever calls it is reset, and it takes part in nothing, as the server says above; `upstart stop` ends the software"
             );
             self.forgotten.send_replace(true);
         }
@@ -410,6 +412,11 @@ fn first_number() -> SyncNumber {
         life: rand::random(),
         number: 0,
     }
+}
+
+/// Whether a node is told that it was forgotten.
+fn is_forgotten(error: &ClientError) -> bool {
+    error.kind() == Some(FORGOTTEN)
 }
 
 /// Between 80 % and 120 % of `interval`, so that nodes that started together do not ask together.

@@ -16,3 +16,4 @@ pub mod release;
 pub mod routing;
 pub mod schedule;
 pub mod spelling;
+pub mod visible;

@@ -1,8 +1,10 @@
 //! What operators do from the page: each has a page of its own that says what it means, which command does the same, and asks.
 
+use crate::act_about::ActionAbout;
 use crate::user::{PageUser, form_token};
 use crate::words::encoded;
 use maud::{Markup, html};
+use model::visible::is_order;
 
 /// The longest reason that fits the field; the server has the last word.
 const REASON_CHARACTERS_MAX: u32 = 500;
@@ -20,6 +22,8 @@ pub enum PageAction {
         version: u32,
         /// For which class; for all when absent.
         class: Option<String>,
+        /// For which node.
+        node: Option<String>,
     },
     /// A blocked node tries again.
     Retry {
@@ -73,7 +77,9 @@ impl PageAction {
             "pause" => "The system is paused: no node begins an upgrade; those under way finish.",
             "resume" => "The system goes on.",
             "approve" => "The version is approved.",
-            "retry" => "The node is told to try again, as soon as it asks.",
+            "retry" => {
+                "The node is told to try again, as soon as it asks. The others of its class may go on, too: one of them may be first."
+            }
             "forget" => "The node is forgotten: it holds nothing up any more.",
             "break-permit" => "The permit is taken away; its number is refused from now on.",
             "public" => "The public version is moved.",
@@ -86,8 +92,12 @@ impl PageAction {
         match self {
             Self::Pause => "Pause the system".to_owned(),
             Self::Resume => "End the pause".to_owned(),
-            Self::Approve { version, class } => match class {
-                Some(class) => format!("Approve version {version} for {class}"),
+            Self::Approve {
+                version,
+                class,
+                node,
+            } => match node.as_ref().or(class.as_ref()) {
+                Some(whom) => format!("Approve version {version} for {whom}"),
                 None => format!("Approve version {version}"),
             },
             Self::Retry { node } => format!("Have {node} try again"),
@@ -106,10 +116,10 @@ impl PageAction {
             Self::Pause => "No node begins an upgrade from now on. Upgrades under way finish.",
             Self::Resume => "Nodes begin upgrades again, as their schedules let them.",
             Self::Approve { .. } => {
-                "Nodes whose schedule waits for a person\u{2019}s approval may go there, as far as nothing else holds them. An approval cannot be taken back; a pause stops everything."
+                "Nodes whose schedule waits for a person\u{2019}s approval may go there, as far as nothing else holds them. An approval cannot be taken back; a pause keeps whoever has not begun from beginning."
             }
             Self::Retry { .. } => {
-                "The node tries the upgrade again that has failed there. If it fails again, the node goes back again."
+                "The node tries the upgrade again that has failed there. If it fails again, the node goes back again. While it is blocked, no other node of its class begins; from now on they may, and one of them may go before it."
             }
             Self::Forget { .. } => {
                 "For a node that will never come back. It holds up no upgrade and no retirement any more, and its key is revoked. If it still runs, it resets whoever calls it."
@@ -132,9 +142,14 @@ impl PageAction {
         match self {
             Self::Pause => "upstart pause 'REASON'".to_owned(),
             Self::Resume => "upstart resume".to_owned(),
-            Self::Approve { version, class } => match class {
-                Some(class) => format!("upstart approve {version} --class {}", word(class)),
-                None => format!("upstart approve {version}"),
+            Self::Approve {
+                version,
+                class,
+                node,
+            } => match (class, node) {
+                (_, Some(node)) => format!("upstart approve {version} --node {}", word(node)),
+                (Some(class), None) => format!("upstart approve {version} --class {}", word(class)),
+                (None, None) => format!("upstart approve {version}"),
             },
             Self::Retry { node } => format!("upstart retry {}", word(node)),
             Self::Forget { node } => format!("upstart forget {}", word(node)),
@@ -151,9 +166,15 @@ impl PageAction {
     fn values(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Pause | Self::Resume => Vec::new(),
-            Self::Approve { version, class } => {
+            Self::Approve {
+                version,
+                class,
+                node,
+            } => {
                 let class = class.iter().map(|class| ("class", class.clone()));
-                class.chain([("version", version.to_string())]).collect()
+                let node = node.iter().map(|node| ("node", node.clone()));
+                let version = [("version", version.to_string())];
+                class.chain(node).chain(version).collect()
             }
             Self::Retry { node } | Self::Forget { node } => vec![("node", node.clone())],
             Self::BreakPermit { permit } => vec![("permit", permit.to_string())],
@@ -179,7 +200,19 @@ fn word(name: &str) -> String {
     if !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
         return name.to_owned();
     }
+    if name.chars().any(is_order) {
+        // What nobody sees is written so that bash and zsh read it as what it is.
+        return format!("$'{}'", name.chars().map(quoted).collect::<String>());
+    }
     format!("'{}'", name.replace('\'', r"'\''"))
+}
+
+fn quoted(letter: char) -> String {
+    match u32::from(letter) {
+        _ if matches!(letter, '\'' | '\\') => format!("\\{letter}"),
+        number if is_order(letter) => format!("\\U{number:08x}"),
+        _ => letter.to_string(),
+    }
 }
 
 /// What leads to the page of an action.
@@ -194,9 +227,10 @@ pub(crate) fn button(action: &str, values: &[(&str, &str)], what: &str) -> Marku
 
 /// The page that asks whether something is to be done: its title, and what stands below.
 #[must_use]
-pub fn confirmation(action: &PageAction, user: &PageUser) -> (String, Markup) {
+pub fn confirmation(action: &PageAction, about: &ActionAbout, user: &PageUser) -> (String, Markup) {
     let content = html! {
         p { (action.meaning()) }
+        @for note in &about.notes { p .banner .warn { (note) } }
         form method="post" action={ "/act/" (action.name()) } .stack {
             (form_token(user))
             @for (name, value) in action.values() {
@@ -205,6 +239,19 @@ pub fn confirmation(action: &PageAction, user: &PageUser) -> (String, Markup) {
             @if matches!(action, PageAction::Pause) {
                 label for="reason" { "Why, for those who find the system paused" }
                 input #reason type="text" name="reason" required maxlength=(REASON_CHARACTERS_MAX) autocomplete="off";
+            }
+            @if about.classes.len() > 1 {
+                label for="class" { "For" }
+                select #class name="class" {
+                    option value="" { "every class" }
+                    @for class in &about.classes { option value=(class) { "class " (class) } }
+                }
+            }
+            @if let Some(consent) = &about.consent {
+                label .consent {
+                    input type="checkbox" name="consent" value="yes" required;
+                    " " (consent)
+                }
             }
             p .buttons {
                 button type="submit" .grave[action.is_grave()] { (action.title()) }
@@ -229,6 +276,7 @@ mod tests {
         assert_eq!(word("$(reboot)"), "'$(reboot)'");
         assert_eq!(word("a'b;c"), r"'a'\''b;c'");
         assert_eq!(word("--all"), "'--all'");
+        assert_eq!(word("z\u{200b}w'"), r"$'z\U0000200bw\''");
     }
 
     #[test]
@@ -245,19 +293,30 @@ mod tests {
             PageAction::Approve {
                 version: 2,
                 class: Some(node.clone()),
+                node: None,
+            },
+            PageAction::Approve {
+                version: 2,
+                class: None,
+                node: Some(node.clone()),
             },
             PageAction::Retry { node: node.clone() },
             PageAction::Forget { node: node.clone() },
             PageAction::BreakPermit { permit: 7 },
             PageAction::Public {
-                service: Some(node),
+                service: Some(node.clone()),
                 version: 2,
             },
             PageAction::Retire { version: 1 },
         ];
         for action in actions {
             assert!(PageAction::done(action.name()).is_some(), "{action:?}");
-            let (_, page) = confirmation(&action, &user);
+            let about = ActionAbout {
+                notes: vec![node.clone()],
+                consent: Some(node.clone()),
+                classes: vec![node.clone(), node.clone()],
+            };
+            let (_, page) = confirmation(&action, &about, &user);
             let page = page.into_string();
             assert!(page.contains("value=\"secret\""), "{page}");
             assert!(page.contains("<code>upstart "), "{page}");

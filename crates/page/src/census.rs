@@ -1,6 +1,6 @@
 //! The nodes, counted for the page: one walk over all of them, which the server makes now and then, however many look.
 
-use crate::waits::{WaitKind, wait_kinds, without_numbers};
+use crate::waits::{WaitKind, part_of, wait_kinds, without_numbers};
 use model::api::{ChildState, NodeFact, Phase};
 use model::ids::Version;
 use std::collections::{BTreeMap, HashMap};
@@ -17,8 +17,8 @@ const PACE_MS: u64 = 600_000;
 /// In how many parts the time is cut in which nodes have settled at a version.
 const PARTS: usize = 48;
 
-/// So many nodes make a pace: fewer say nothing about the others.
-const PACE_NODES_MIN: u64 = 5;
+/// So many nodes make a pace: fewer say nothing about the others. In a small fleet half of it does.
+const PACE_NODES: std::ops::RangeInclusive<u64> = 2..=5;
 
 /// A pace is measured for so long at least: several nodes that settle at once say nothing about the others either.
 const PACE_MS_MIN: u64 = 60_000;
@@ -28,16 +28,20 @@ const PACE_MS_MIN: u64 = 60_000;
 pub struct NamedCount {
     /// How many.
     pub count: u64,
-    /// The first few.
+    /// The first few by name.
     pub names: Vec<String>,
 }
 
 impl NamedCount {
-    fn add(&mut self, name: &str) {
+    /// One more; whether its name is the first now.
+    fn add(&mut self, name: &str) -> bool {
         self.count += 1;
-        if self.names.len() < NAMES_MAX {
-            self.names.push(name.to_owned());
+        let at = self.names.partition_point(|other| other.as_str() <= name);
+        if at < NAMES_MAX {
+            self.names.insert(at, name.to_owned());
+            self.names.truncate(NAMES_MAX);
         }
+        at == 0
     }
 }
 
@@ -63,9 +67,9 @@ pub struct WaitTally {
     pub kind: WaitKind,
     /// Who.
     pub nodes: NamedCount,
-    /// What one of them says.
+    /// What the first of them says of it.
     pub example: String,
-    /// The first moment at which one of them knows that its wait ends.
+    /// Before this moment none of them goes on, where a moment ends this kind of wait.
     pub until_ms: Option<u64>,
 }
 
@@ -97,15 +101,17 @@ pub struct CourseCensus {
     pub pace_ms: u64,
     /// When the first and the last of those that are at this very version settled there.
     pub settled_ms: Option<(u64, u64)>,
-    /// How many of them had settled at the end of each part of the time between, where there is any.
+    /// How many of them had settled at the end of each part of the time until `curve_end_ms`.
     pub curve: Vec<u64>,
+    /// To which moment the curve goes: until now, as long as somebody is missing.
+    pub curve_end_ms: u64,
 }
 
 impl CourseCensus {
     /// How long the others take at the pace at which nodes have settled lately; none where too few have.
     #[must_use]
     pub fn rest_ms(&self) -> Option<u64> {
-        let known = self.recent >= PACE_NODES_MIN && self.moving > 0;
+        let known = self.recent >= self.pace_nodes() && self.moving > 0;
         let known = known && self.pace_ms >= PACE_MS_MIN;
         known.then(|| self.moving.saturating_mul(self.pace_ms) / self.recent)
     }
@@ -113,14 +119,22 @@ impl CourseCensus {
 
 impl CourseCensus {
     /// Why nobody can say how long the others take.
-    pub(crate) fn why_no_rest(&self, is_paused: bool) -> &'static str {
+    pub(crate) fn why_no_rest(&self, is_paused: bool) -> String {
+        let nodes = self.pace_nodes();
         if is_paused {
-            "the system is paused"
-        } else if self.recent < PACE_NODES_MIN {
-            "fewer than five have settled in the last ten minutes"
+            "the system is paused".to_owned()
+        } else if self.recent < nodes {
+            format!("fewer than {nodes} have settled at this version in the last ten minutes")
         } else {
-            "the pace has been measured for less than a minute"
+            "the pace has been measured for less than a minute".to_owned()
         }
+    }
+
+    /// How many nodes make a pace here.
+    fn pace_nodes(&self) -> u64 {
+        let all = self.there + self.moving + self.blocked + self.unheard;
+        all.div_ceil(2)
+            .clamp(*PACE_NODES.start(), *PACE_NODES.end())
     }
 }
 
@@ -183,9 +197,8 @@ impl FleetCensus {
         }
         let mut census = counting.ended(now_ms);
         let settled = settled_times(nodes.clone());
-        for (version, times) in settled {
-            let course = census.courses.entry(version).or_default();
-            course.settle(&times, now_ms);
+        for version in settled.keys() {
+            census.courses.entry(*version).or_default();
         }
         let mut standings: BTreeMap<Version, SettledTally> = BTreeMap::new();
         for (fact, _) in nodes {
@@ -197,8 +210,26 @@ impl FleetCensus {
         }
         for (version, course) in &mut census.courses {
             course.count(*version, &standings);
+            if let Some(times) = settled.get(version) {
+                course.settle(times, now_ms);
+            }
         }
         census
+    }
+
+    /// How many nodes have settled at a version or beyond, and of how many; of one class, where that is named.
+    #[must_use]
+    pub fn there(&self, class: Option<&str>, version: Version) -> (u64, u64) {
+        match class {
+            None => {
+                let beyond = self.versions.range(version..);
+                (beyond.map(|(_, nodes)| nodes.count).sum(), self.nodes)
+            }
+            Some(class) => self.classes.get(class).map_or((0, 0), |class| {
+                let beyond = class.versions.range(version..);
+                (beyond.map(|(_, nodes)| *nodes).sum(), class.nodes)
+            }),
+        }
     }
 
     /// The name of the most frequent reason to wait, where there is one.
@@ -285,7 +316,7 @@ impl<'a> Counting<'a> {
                     let tally = WaitTally {
                         kind: kind.clone(),
                         nodes: NamedCount::default(),
-                        example: reason.to_owned(),
+                        example: String::new(),
                         until_ms: None,
                     };
                     self.waits.insert(kind.clone(), tally);
@@ -293,9 +324,12 @@ impl<'a> Counting<'a> {
                 let Some(tally) = self.waits.get_mut(kind) else {
                     continue;
                 };
-                tally.nodes.add(&fact.name);
+                if tally.nodes.add(&fact.name) {
+                    tally.example = part_of(kind, reason).to_owned();
+                }
                 let until = [tally.until_ms, status.until_ms];
-                tally.until_ms = until.into_iter().flatten().min();
+                let until = until.into_iter().flatten().min();
+                tally.until_ms = until.filter(|_| kind.has_moment());
             }
         }
         if let Some(what) = failed {
@@ -304,18 +338,22 @@ impl<'a> Counting<'a> {
             let tally = tally.or_insert_with(|| FailureTally {
                 what,
                 nodes: NamedCount::default(),
-                example: reason.to_owned(),
+                example: String::new(),
             });
-            tally.nodes.add(&fact.name);
+            if tally.nodes.add(&fact.name) {
+                tally.example = reason.to_owned();
+            }
         }
         for remark in &fact.report.remarks {
             let tally = self.remarks.entry(without_numbers(remark));
             let tally = tally.or_insert_with(|| FailureTally {
                 what: "",
                 nodes: NamedCount::default(),
-                example: remark.clone(),
+                example: String::new(),
             });
-            tally.nodes.add(&fact.name);
+            if tally.nodes.add(&fact.name) {
+                tally.example.clone_from(remark);
+            }
         }
     }
 
@@ -409,7 +447,9 @@ impl CourseCensus {
         self.pace_ms = now_ms.saturating_sub(begin);
         self.recent = (times.len() - times.partition_point(|at| *at < begin)) as u64;
         self.settled_ms = Some((*first, *last));
-        let whole = last - first;
+        let is_over = self.moving + self.blocked + self.unheard == 0;
+        self.curve_end_ms = if is_over { *last } else { now_ms.max(*last) };
+        let whole = self.curve_end_ms - first;
         if whole == 0 {
             return;
         }

@@ -72,7 +72,7 @@ pub(crate) fn legend(parts: &[BarPart]) -> Markup {
     }
 }
 
-/// How something grew, from nothing on, as an area.
+/// How something grew, from nothing on, as an area of steps.
 pub(crate) fn area(curve: &[u64], whole: u64, colour: &str, what: &str) -> Markup {
     let whole = whole.max(1);
     let steps = curve.len().max(1) as u64;
@@ -80,9 +80,9 @@ pub(crate) fn area(curve: &[u64], whole: u64, colour: &str, what: &str) -> Marku
     for (at, number) in curve.iter().enumerate() {
         let right = (at as u64 + 1) * WIDTH / steps;
         let top = CURVE - (number * CURVE / whole).min(CURVE);
-        path.push_str(&format!(" L{right} {top}"));
+        path.push_str(&format!(" V{top} H{right}"));
     }
-    path.push_str(&format!(" L{WIDTH} {CURVE} Z"));
+    path.push_str(&format!(" V{CURVE} Z"));
     html! {
         svg .area viewBox={ "0 0 " (WIDTH) " " (CURVE) } preserveAspectRatio="none" role="img" aria-label=(what) {
             rect .rest x="0" y="0" width=(WIDTH) height=(CURVE) {}
@@ -117,6 +117,6 @@ mod tests {
     #[test]
     fn a_curve_ends_at_its_share_of_the_whole() {
         let drawn = area(&[0, 25, 50], 100, "v2", "half").into_string();
-        assert!(drawn.contains("L1000 60 L1000 120 Z"), "{drawn}");
+        assert!(drawn.contains("V60 H1000 V120 Z"), "{drawn}");
     }
 }

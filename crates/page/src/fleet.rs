@@ -5,9 +5,12 @@ use crate::census::{CourseCensus, FailureTally, FleetCensus, NamedCount, WaitTal
 use crate::chart::{BarPart, bar, colour, legend};
 use crate::held::{permits, public, retirement};
 use crate::history::events_table;
+use crate::published::published;
+use crate::user::PageUser;
 use crate::view::{FleetPageView, names, newest, there, version_link};
 use crate::words::{
-    PHASES, counted, duration, encoded, grouped, node_link, percent, shortened, until, with_code,
+    PHASES, counted, duration, encoded, grouped, node_link, not_before, percent, shortened,
+    with_code,
 };
 use maud::{Markup, html};
 use model::api::{SystemView, UpgradeSummary};
@@ -37,14 +40,15 @@ pub fn fleet_page(view: &FleetPageView<'_>) -> Markup {
             p .buttons { (button("pause", &[], "Pause the system\u{2026}")) }
         }
         (waits(view))
-        (failures("What has failed", &view.census.failures))
-        (failures("What nodes remark", &view.census.remarks))
+        (failures("What has failed", &view.census.failures, view.user))
+        (failures("What nodes remark", &view.census.remarks, view.user))
         (grid(view.census))
         (versions(view.census))
         (calls(view.census))
         (retirement(view))
         (public(view))
         (permits(view))
+        (published(view))
         section aria-labelledby="lately" {
             h2 #lately { "Lately" }
             (events_table(&view.events, None, view.now_ms))
@@ -191,7 +195,7 @@ fn wait_line(view: &FleetPageView<'_>, wait: &WaitTally) -> Markup {
                 span {
                     @match wait.kind.meaning() { Some(meaning) => (with_code(meaning)), None => (name) }
                     @if let Some(until_ms) = wait.until_ms.filter(|at| *at > view.now_ms) {
-                        " The first of them goes on " (until(view.now_ms, until_ms)) "."
+                        " They go on " (not_before(view.now_ms, until_ms)) "."
                     }
                 }
                 @if let Some(upgrade) = waiting {
@@ -206,7 +210,7 @@ fn wait_line(view: &FleetPageView<'_>, wait: &WaitTally) -> Markup {
     }
 }
 
-fn failures(title: &str, failures: &[FailureTally]) -> Markup {
+fn failures(title: &str, failures: &[FailureTally], user: &PageUser) -> Markup {
     let id = title.to_lowercase().replace(' ', "-");
     html! {
         @if !failures.is_empty() {
@@ -218,6 +222,9 @@ fn failures(title: &str, failures: &[FailureTally]) -> Markup {
                             div .what {
                                 span .number .alarm { (grouped(failure.nodes.count)) }
                                 span { @if !failure.what.is_empty() { (failure.what) ": " } (names(&failure.nodes)) }
+                                @if let ("blocked", [node], true) = (failure.what, failure.nodes.names.as_slice(), user.may_operate()) {
+                                    (button("retry", &[("node", node)], "Try again\u{2026}"))
+                                }
                             }
                             @if !failure.example.is_empty() {
                                 p .reason { (with_code(&shortened(&failure.example, REASON_CHARACTERS))) }

@@ -3,7 +3,7 @@
 use crate::act::button;
 use crate::assets::{FAVICON, SCRIPT, STYLE};
 use crate::user::{PageUser, form_token};
-use crate::words::{ago, encoded};
+use crate::words::{ago, encoded, visible_texts};
 use maud::{DOCTYPE, Markup, html};
 use model::api::Pause;
 
@@ -41,7 +41,7 @@ pub fn document(frame: &PageFrame, content: &Markup) -> Markup {
     } else {
         &frame.system
     };
-    html! {
+    visible_texts(html! {
         (DOCTYPE)
         html lang="en" {
             (head(&format!("{} \u{b7} {name}", frame.title), frame.is_live))
@@ -54,21 +54,29 @@ pub fn document(frame: &PageFrame, content: &Markup) -> Markup {
                             a href=(path) aria-current=[(frame.path == path).then_some("page")] { (what) }
                         }
                     }
-                    span #live .live aria-hidden="true" {}
+                    @if frame.is_live { span #live .live role="status" {} }
                     form .leave method="post" action="/logout" {
                         (form_token(&frame.user))
                         span .who { (frame.user.name) " \u{b7} " (frame.user.role) }
                         button .quiet type="submit" { "Sign out" }
                     }
                 }
-                main #content data-live=[frame.is_live.then_some("")] {
+                @if frame.is_live {
+                    // The script shows it: without one nothing here claims to be up to date.
+                    div #stale .stale hidden {
+                        p .banner .bad role="alert" {
+                            "Not connected: what stands here is " span #age aria-hidden="true" {} " old. It is asked for again by itself."
+                        }
+                    }
+                }
+                main #content data-live=[frame.is_live.then_some("")] data-now=[frame.is_live.then_some(frame.now_ms)] {
                     (banners(frame))
                     h1 { (frame.title) }
                     (content)
                 }
             }
         }
-    }
+    })
 }
 
 /// What everybody has to know.
@@ -112,7 +120,7 @@ fn head(title: &str, has_script: bool) -> Markup {
 
 /// A page for those who are not known yet.
 fn outside(title: &str, content: &Markup) -> Markup {
-    html! {
+    visible_texts(html! {
         (DOCTYPE)
         html lang="en" {
             (head(&format!("{title} \u{b7} Upstart"), false))
@@ -123,7 +131,7 @@ fn outside(title: &str, content: &Markup) -> Markup {
                 }
             }
         }
-    }
+    })
 }
 
 /// Where one signs in; `to` is where one goes then, and `said` what was wrong the last time.

@@ -72,7 +72,6 @@ fn held_up(view: &FleetPageView<'_>, oldest: Version) -> Markup {
 }
 
 pub(crate) fn public(view: &FleetPageView<'_>) -> Markup {
-    let newest = newest(view.system).map(|upgrade| upgrade.version);
     html! {
         @if !view.system.public.is_empty() {
             section aria-labelledby="public" {
@@ -84,8 +83,8 @@ pub(crate) fn public(view: &FleetPageView<'_>) -> Markup {
                         td .right { (version) }
                         @if view.user.may_operate() {
                             td {
-                                @if let Some(newest) = newest.filter(|newest| newest > version) {
-                                    (button("public", &[("service", service), ("version", &newest.to_string())], &format!("Move to {newest}\u{2026}")))
+                                @for next in offered(view, service, *version) {
+                                    (button("public", &[("service", service), ("version", &next.to_string())], &format!("Move to {next}\u{2026}"))) " "
                                 }
                             }
                         }
@@ -94,6 +93,27 @@ pub(crate) fn public(view: &FleetPageView<'_>) -> Markup {
             }
         }
     }
+}
+
+/// To which versions a service's public version is moved: the last one at which all nodes of its class are, and the newest that some are at.
+fn offered(view: &FleetPageView<'_>, service: &str, now: Version) -> Vec<Version> {
+    let class = service.split('/').next().unwrap_or(service);
+    let classes = &view.census.classes;
+    let Some(at) = classes.get(class).map(|class| &class.versions) else {
+        // None of its class is there: nobody is in the way.
+        let newest = newest(view.system).map(|upgrade| upgrade.version);
+        return newest.into_iter().filter(|newest| *newest > now).collect();
+    };
+    let nodes = at.iter().filter(|(_, nodes)| **nodes > 0);
+    let there: Vec<Version> = nodes.map(|(version, _)| *version).collect();
+    let mut offered: Vec<Version> = [there.first(), there.last()]
+        .into_iter()
+        .flatten()
+        .copied()
+        .filter(|version| *version > now)
+        .collect();
+    offered.dedup();
+    offered
 }
 
 pub(crate) fn permits(view: &FleetPageView<'_>) -> Markup {

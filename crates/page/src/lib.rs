@@ -5,6 +5,7 @@
 //! into (`maud`): names, reasons and messages come from nodes and people.
 
 mod act;
+mod act_about;
 mod assets;
 mod census;
 mod chart;
@@ -14,6 +15,7 @@ mod held;
 mod history;
 mod node;
 mod nodes;
+mod published;
 mod upgrade;
 mod user;
 mod view;
@@ -21,6 +23,7 @@ mod waits;
 mod words;
 
 pub use act::{PageAction, confirmation};
+pub use act_about::{ActionAbout, ActionPlace, about};
 pub use assets::{FAVICON, PageAsset, SCRIPT, STYLE};
 pub use census::{
     CallCensus, ClassCensus, CourseCensus, FailureTally, FleetCensus, NamedCount, WaitTally,

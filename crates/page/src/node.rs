@@ -4,9 +4,10 @@ use crate::act::button;
 use crate::history::events_table;
 use crate::user::PageUser;
 use crate::view::version_link;
-use crate::words::{ago, child, counted, encoded, grouped, percent, until, with_code};
+use crate::waits::{WaitKind, wait_kinds};
+use crate::words::{ago, child, counted, encoded, grouped, heard, not_before, percent, with_code};
 use maud::{Markup, html};
-use model::api::{Event, NodeFact, PermitFact, Phase};
+use model::api::{Event, NodeFact, PermitFact, Phase, WaitCode};
 use model::ids::Version;
 
 /// What a node's page is made from.
@@ -66,15 +67,15 @@ fn standing(view: &NodePageView<'_>) -> Markup {
             p {
                 "Software: " b .alarm[child(fact) != "running"] { (child(fact)) } ". "
                 @if fact.reachable { "Heard " } @else { b .alarm { "Not heard" } " since " }
-                (ago(view.now_ms, fact.seen_at_ms)) ". "
+                (heard(view.now_ms, fact.seen_at_ms)) ". "
                 @if fact.settled_at_ms > 0 { "Settled " (ago(view.now_ms, fact.settled_at_ms)) "." }
             }
             @if let Some(reason) = &status.reason {
                 h2 { @if is_blocked { "Why it is blocked" } @else { "Why" } }
                 p .reason { (with_code(reason)) }
             }
-            @if let Some(until_ms) = status.until_ms {
-                p { "It waits until " b { (until(view.now_ms, until_ms)) } "." }
+            @if let Some(until_ms) = status.until_ms.filter(|at| *at > view.now_ms) {
+                p { "It goes on " b { (not_before(view.now_ms, until_ms)) } "." }
             } @else if status.phase == Phase::Staged {
                 p .hint { "Until when is not known: it asks again by itself." }
             }
@@ -93,12 +94,24 @@ fn standing(view: &NodePageView<'_>) -> Markup {
             @for remark in &fact.report.remarks { p .reason .alarm { (remark) } }
             @if view.user.may_operate() {
                 p .buttons {
+                    @if let Some(version) = approves(fact) { (button("approve", &[("version", &version.to_string()), ("node", &fact.name)], "Approve for this node\u{2026}")) }
                     @if is_blocked { (button("retry", &[("node", &fact.name)], "Try again\u{2026}")) }
                     @if !fact.reachable || is_blocked { (button("forget", &[("node", &fact.name)], "Forget\u{2026}")) }
                 }
             }
         }
     }
+}
+
+/// The version for which a node waits for a person's yes.
+fn approves(fact: &NodeFact) -> Option<Version> {
+    let status = &fact.report.status;
+    let reason = status
+        .reason
+        .as_deref()
+        .filter(|_| status.phase == Phase::Staged)?;
+    let waits = wait_kinds(reason).contains(&WaitKind::Code(WaitCode::NotApproved));
+    status.target.filter(|_| waits)
 }
 
 fn permit(view: &NodePageView<'_>) -> Markup {

@@ -2,7 +2,7 @@
 
 use crate::waits::wait_kinds;
 use crate::words::{
-    PHASES, child, encoded, grouped, node_link, phase_of, shortened, until, with_code,
+    PHASES, child, encoded, grouped, node_link, not_before, phase_of, shortened, with_code,
 };
 use maud::{Markup, html};
 use model::api::{NodeFact, WaitCode};
@@ -132,7 +132,7 @@ fn row(fact: &NodeFact, class: &str, now_ms: u64) -> Markup {
             td data-label="Software" .alarm[child(fact) != "running"] { (child(fact)) }
             td data-label="Why" .reason {
                 @if let Some(reason) = &status.reason { (with_code(&shortened(reason, REASON_CHARACTERS))) }
-                @if let Some(until_ms) = status.until_ms.filter(|at| *at > now_ms) { " (" (until(now_ms, until_ms)) ")" }
+                @if let Some(until_ms) = status.until_ms.filter(|at| *at > now_ms) { "; " (not_before(now_ms, until_ms)) }
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::census::FleetCensus;
 use crate::chart::{area, colour};
 use crate::fleet::{pace, progress};
 use crate::user::PageUser;
-use crate::view::{names, there, version_link};
+use crate::view::{names, newest, there, version_link};
 use crate::words::{ago, counted, duration, encoded, grouped, percent};
 use maud::{Markup, html};
 use model::api::{Approval, SystemView, UpgradeSummary};
@@ -85,9 +85,13 @@ fn curve(view: &UpgradePageView<'_>) -> Markup {
                 h2 #curve { "Settled over time" }
                 @let at = course.curve.last().copied().unwrap_or(0);
                 @let what = format!("{} of {} nodes settled at version {} within {}", grouped(at), grouped(view.census.nodes), view.upgrade.version, duration(last - first));
+                p .hint { (counted(view.census.nodes, "node", "nodes")) }
                 (area(&course.curve, view.census.nodes, &colour(view.upgrade.version.0), &what))
-                p .hint .ends { span { (ago(view.now_ms, first)) } span { (ago(view.now_ms, last)) } }
-                p .hint { "The nodes that are at this version now, by when they settled there." }
+                p .hint .ends {
+                    span { "0 nodes, " (ago(view.now_ms, first)) }
+                    span { @if course.curve_end_ms >= view.now_ms { "now" } @else { (ago(view.now_ms, course.curve_end_ms)) } }
+                }
+                p .hint { "The nodes that are at this version now, by when they settled there; the last one did " (ago(view.now_ms, last)) "." }
             }
         }
     }
@@ -134,12 +138,13 @@ fn approvals(approvals: &[Approval], version: Version, now_ms: u64) -> Markup {
 fn actions(view: &UpgradePageView<'_>) -> Markup {
     let upgrade = view.upgrade;
     let version = upgrade.version.to_string();
+    let is_newest = newest(view.system).is_some_and(|newest| newest.version == upgrade.version);
     let is_open = !upgrade.withdrawn && upgrade.version > view.system.retiring_through;
     html! {
-        @if is_open && view.user.may_operate() {
+        @if is_open && view.user.may_operate() && there(view.census, upgrade.version) < view.census.nodes {
             p .buttons { (button("approve", &[("version", &version)], "Approve\u{2026}")) }
         }
-        @if is_open && upgrade.from > Version(0) {
+        @if is_open && is_newest && upgrade.from > Version(0) && there(view.census, upgrade.version) == 0 {
             p .hint {
                 "To take it back, its publishers sign that: " code { "upstart withdraw " (version) }
                 ", while no node has settled at it. A browser has no publisher\u{2019}s key."

@@ -64,6 +64,15 @@ impl WaitKind {
         }
     }
 
+    /// Whether a moment ends it; whoever waits for a person or for other nodes has none.
+    #[must_use]
+    pub fn has_moment(&self) -> bool {
+        matches!(
+            self,
+            Self::Code(WaitCode::Soaks | WaitCode::NoWindow | WaitCode::Frozen)
+        )
+    }
+
     /// What it means, where that is known.
     #[must_use]
     pub fn meaning(&self) -> Option<&'static str> {
@@ -83,6 +92,13 @@ pub fn wait_kinds(reason: &str) -> Vec<WaitKind> {
         return vec![WaitKind::Other(without_numbers(reason))];
     }
     known
+}
+
+/// What a text says of one kind of reason: reasons stand behind one another.
+pub(crate) fn part_of<'a>(kind: &WaitKind, reason: &'a str) -> &'a str {
+    let mut parts = reason.split("; ");
+    let part = parts.find(|part| wait_kinds(part).contains(kind));
+    part.unwrap_or(reason)
 }
 
 /// The beginning of a text in which each number is `#`.
@@ -246,6 +262,9 @@ mod tests {
         let kinds = wait_kinds(&texts.join("; "));
         let names: Vec<&str> = kinds.iter().map(WaitKind::name).collect();
         assert_eq!(names, ["not_staged", "not_yet_at"]);
+        let joined = texts.join("; ");
+        let parts: Vec<&str> = kinds.iter().map(|kind| part_of(kind, &joined)).collect();
+        assert_eq!(parts, texts);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Numbers, times and names as people read them.
 
 use jiff::Timestamp;
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 use model::api::{ChildState, NodeFact, Phase};
+use model::visible::{is_order, visible};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// A second, a minute, an hour and a day.
@@ -86,17 +87,38 @@ fn stamp(at_ms: u64) -> String {
     moment(at_ms).replace(" UTC", "Z").replace(' ', "T")
 }
 
-/// How long ago it was.
+/// How long ago it was; the script counts on.
 pub(crate) fn ago(now_ms: u64, at_ms: u64) -> Markup {
     let since = duration(now_ms.saturating_sub(at_ms));
-    html! { time datetime=(stamp(at_ms)) title=(moment(at_ms)) { (since) " ago" } }
+    html! { time datetime=(stamp(at_ms)) title=(moment(at_ms)) data-ago=(at_ms) { (since) " ago" } }
+}
+
+/// How long ago a node was heard: the next answer tells a newer moment, so that the script counts on only while none comes.
+pub(crate) fn heard(now_ms: u64, at_ms: u64) -> Markup {
+    let since = duration(now_ms.saturating_sub(at_ms));
+    html! { time datetime=(stamp(at_ms)) title=(moment(at_ms)) data-heard=(at_ms) { (since) " ago" } }
+}
+
+/// The time of day at a moment, where that is today; else all of it.
+fn clock(now_ms: u64, at_ms: u64) -> String {
+    let (day, at) = (moment(now_ms), moment(at_ms));
+    let parts = at.split_once(' ').zip(day.split_once(' '));
+    match parts {
+        Some(((at_day, time), (day, _))) if at_day == day => time.to_owned(),
+        _ => at,
+    }
+}
+
+/// Before which moment something does not happen.
+pub(crate) fn not_before(now_ms: u64, at_ms: u64) -> Markup {
+    html! { "not before " (clock(now_ms, at_ms)) " (" (until(now_ms, at_ms)) ")" }
 }
 
 /// When it is, and how long until then.
 pub(crate) fn until(now_ms: u64, at_ms: u64) -> Markup {
     let left = at_ms.saturating_sub(now_ms);
     html! {
-        time datetime=(stamp(at_ms)) title=(moment(at_ms)) {
+        time datetime=(stamp(at_ms)) title=(moment(at_ms)) data-until=(at_ms) {
             @if left == 0 { "now" } @else { "in " (duration(left)) }
         }
     }
@@ -141,6 +163,33 @@ pub(crate) fn with_code(text: &str) -> Markup {
             }
         } @else { (text) }
     }
+}
+
+/// Markup in whose texts nothing is there that nobody sees, and nothing turns the direction of what follows: such characters are written
+/// as `\u{202e}`, as on the command line. What stands in tags (addresses, values of forms) is as it was, and every `<` in a text is escaped
+/// already.
+pub(crate) fn visible_texts(markup: Markup) -> Markup {
+    let text = markup.into_string();
+    if !text.chars().any(is_order) {
+        return PreEscaped(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 64);
+    for (at, part) in text.split('<').enumerate() {
+        if at == 0 {
+            shown.push_str(&visible(part));
+            continue;
+        }
+        shown.push('<');
+        match part.split_once('>') {
+            Some((tag, text)) => {
+                shown.push_str(tag);
+                shown.push('>');
+                shown.push_str(&visible(text));
+            }
+            None => shown.push_str(part),
+        }
+    }
+    PreEscaped(shown)
 }
 
 /// The page of a node.
@@ -195,6 +244,26 @@ mod tests {
         assert_eq!(marked("waits: `upstart approve 2`, or not"), expected);
         assert_eq!(marked("`<b>`"), "<code>&lt;b&gt;</code>");
         assert_eq!(marked("a ` alone"), "a ` alone");
+    }
+
+    #[test]
+    fn a_moment_of_another_day_is_told_with_its_day() {
+        assert_eq!(clock(0, 60_000), "00:01:00 UTC");
+        assert_eq!(clock(0, 86_400_000), "1970-01-02 00:00:00 UTC");
+        let told = not_before(0, 60_000).into_string();
+        assert!(
+            told.starts_with("not before 00:01:00 UTC (<time "),
+            "{told}"
+        );
+        assert!(told.ends_with(">in 1 min</time>)"), "{told}");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_shown_and_forms_carry_what_it_is() {
+        let name = "z\u{200b}w\u{202e}";
+        let markup = html! { p { (name) } input value=(name); };
+        let expected = "<p>z\\u{200b}w\\u{202e}</p><input value=\"z\u{200b}w\u{202e}\">";
+        assert_eq!(visible_texts(markup).into_string(), expected);
     }
 
     #[test]

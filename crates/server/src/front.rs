@@ -10,8 +10,9 @@ use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use identity::PeerCertificate;
+use model::api::Principal;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -35,6 +36,10 @@ const STRANGER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a caller who is known may take for the head of its next request, the time before it included.
 const HEAD_LIMIT: Duration = Duration::from_secs(120);
 
+/// How many connections one person or node has at most, who is known by name: far more than agents, commands and browsers open, and so few
+/// that nobody takes the descriptors that all others need. The server's own token names nobody, and is not limited.
+const EACH_MAX: usize = 256;
+
 /// How long nothing is accepted when descriptors have run out.
 const SCARCITY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,6 +54,42 @@ struct Strangers(Arc<Mutex<Queue>>);
 struct Queue {
     last: u64,
     leave: BTreeMap<u64, Arc<Notify>>,
+    /// Whose connection it is, of those that are known.
+    people: HashMap<u64, Principal>,
+    /// The connections of each.
+    known: HashMap<Principal, BTreeMap<u64, Arc<Notify>>>,
+}
+
+impl Queue {
+    /// A connection is somebody's now; when they have their share, their oldest one goes.
+    fn know(&mut self, number: u64, principal: &Principal, leave: &Arc<Notify>) {
+        if self.people.get(&number) == Some(principal) {
+            return;
+        }
+        // A proxy may carry several people on one.
+        self.forget(number);
+        self.people.insert(number, principal.clone());
+        let theirs = self.known.entry(principal.clone()).or_default();
+        theirs.insert(number, Arc::clone(leave));
+        if theirs.len() > EACH_MAX
+            && let Some((oldest, leave)) = theirs.pop_first()
+        {
+            self.people.remove(&oldest);
+            leave.notify_one();
+        }
+    }
+
+    fn forget(&mut self, number: u64) {
+        let Some(principal) = self.people.remove(&number) else {
+            return;
+        };
+        if let Some(theirs) = self.known.get_mut(&principal) {
+            theirs.remove(&number);
+            if theirs.is_empty() {
+                self.known.remove(&principal);
+            }
+        }
+    }
 }
 
 /// One connection's caller, as long as it is a stranger.
@@ -91,9 +132,14 @@ impl Strangers {
 }
 
 impl UnknownCaller {
-    /// The caller has shown a token: it is no stranger any more.
-    pub(crate) fn is_known_now(&self) {
-        self.0.strangers.lock().leave.remove(&self.0.number);
+    /// The caller has shown who it is, if its token or certificate names somebody: it is no stranger any more.
+    pub(crate) fn is_known_now(&self, principal: Option<&Principal>) {
+        let place = &self.0;
+        let mut queue = place.strangers.lock();
+        queue.leave.remove(&place.number);
+        if let Some(principal) = principal {
+            queue.know(place.number, principal, &place.leave);
+        }
     }
 
     fn is_stranger(&self) -> bool {
@@ -104,7 +150,9 @@ impl UnknownCaller {
 
 impl Drop for StrangersPlace {
     fn drop(&mut self) {
-        self.strangers.lock().leave.remove(&self.number);
+        let mut queue = self.strangers.lock();
+        queue.leave.remove(&self.number);
+        queue.forget(self.number);
     }
 }
 
@@ -293,13 +341,14 @@ async fn serve_one(
 
 #[cfg(test)]
 mod tests {
-    use super::{STRANGERS_MAX, Strangers};
+    use super::{EACH_MAX, STRANGERS_MAX, Strangers};
+    use model::api::Principal;
 
     #[tokio::test]
     async fn the_one_who_has_been_a_stranger_longest_makes_room() {
         let strangers = Strangers::default();
         let known = strangers.admit();
-        known.is_known_now();
+        known.is_known_now(None);
         let first = strangers.admit();
         let others: Vec<_> = (1..STRANGERS_MAX).map(|_| strangers.admit()).collect();
         assert!(first.is_stranger() && !known.is_stranger());
@@ -308,5 +357,30 @@ mod tests {
         assert!(!first.is_stranger() && next.is_stranger());
         drop(others);
         assert_eq!(strangers.lock().leave.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn nobody_who_is_known_takes_all_descriptors() {
+        let strangers = Strangers::default();
+        let (eve, ann) = (Principal::operator("eve"), Principal::operator("ann"));
+        let anns = strangers.admit();
+        anns.is_known_now(Some(&ann));
+        let mut eves = Vec::new();
+        for _ in 0..=EACH_MAX {
+            let one = strangers.admit();
+            // Each request says it again.
+            one.is_known_now(Some(&eve));
+            one.is_known_now(Some(&eve));
+            eves.push(one);
+        }
+        eves[0].0.leave.notified().await;
+        assert_eq!(strangers.lock().known[&eve].len(), EACH_MAX);
+        assert_eq!(strangers.lock().known[&ann].len(), 1);
+        // What a proxy carries is whose the last request was.
+        anns.is_known_now(Some(&eve));
+        assert!(!strangers.lock().known.contains_key(&ann));
+        drop((eves, anns));
+        let queue = strangers.lock();
+        assert!(queue.known.is_empty() && queue.people.is_empty());
     }
 }

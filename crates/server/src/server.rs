@@ -4,7 +4,7 @@ use crate::config::ServerConfig;
 use crate::deliveries::{self, Deliverer};
 use crate::error::ServerError;
 use crate::front;
-use crate::http::{App, AppParts, CensusKeeper, PageSessions, RefusedLately, router};
+use crate::http::{App, AppParts, CensusKeeper, LiveStreams, PageSessions, RefusedLately, router};
 use crate::issuer::TokenIssuer;
 use crate::local;
 use crate::measuring::measure;
@@ -122,6 +122,7 @@ impl Server {
             missed: teller.missed(),
             damaged: Arc::default(),
             sessions: PageSessions::default(),
+            live: LiveStreams::default(),
             census: CensusKeeper::default(),
             stopping,
         }));

@@ -35,8 +35,17 @@ pub enum TimeDistribution {
 
 /// A text that is no duration or distribution.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no duration; write it like `5s`, `1m 30s` or `p50=2s,p90=8s`")]
-pub struct TimeDistributionError(String);
+pub enum TimeDistributionError {
+    /// It is written otherwise.
+    #[error("`{0}` is no duration; write it like `5s`, `1m 30s` or `p50=2s,p90=8s`")]
+    Written(String),
+    /// Nothing takes so long.
+    #[error("`{0}` is longer than a year; write it like `5s`, `1m 30s` or `p50=2s,p90=8s`")]
+    TooLong(String),
+}
+
+/// Longer than this takes nothing that is planned.
+const DURATION_MS_MAX: u64 = 366 * 86_400_000;
 
 impl TimeDistribution {
     /// Of these measurements; none where there are none.
@@ -130,14 +139,18 @@ impl FromStr for TimeDistribution {
     type Err = TimeDistributionError;
 
     fn from_str(text: &str) -> Result<Self, TimeDistributionError> {
-        let wrong = || TimeDistributionError(text.to_owned());
+        let wrong = || TimeDistributionError::Written(text.to_owned());
+        let within = |ms: u64| match ms {
+            0..=DURATION_MS_MAX => Ok(ms),
+            _ => Err(TimeDistributionError::TooLong(text.to_owned())),
+        };
         let Some((p50, p90)) = text.split_once(',') else {
-            let ms = milliseconds(text).ok_or_else(wrong)?;
+            let ms = within(milliseconds(text).ok_or_else(wrong)?)?;
             return Ok(Self::Constant { ms });
         };
         let named = |part: &str, name: &str| milliseconds(part.trim().strip_prefix(name)?);
         let p50_ms = named(p50, "p50=").ok_or_else(wrong)?;
-        let p90_ms = named(p90, "p90=").ok_or_else(wrong)?;
+        let p90_ms = within(named(p90, "p90=").ok_or_else(wrong)?)?;
         if p90_ms < p50_ms {
             return Err(wrong());
         }
@@ -214,6 +227,10 @@ mod tests {
                 .expect_err(wrong)
                 .to_string();
             assert!(told.contains("p50=2s,p90=8s"), "{told}");
+        }
+        for long in ["4000d", "p50=1ms,p90=18446744073709551615ms"] {
+            let told = long.parse::<TimeDistribution>().expect_err(long);
+            assert!(told.to_string().contains("longer than a year"), "{told}");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{Course, Scenario, ScenarioError};
 use model::api::WaitCode;
 use model::ids::Version;
 use serde::Serialize;
-use spread::{ClassCourse, class_courses, percentile};
+use spread::{ClassCourse, ClassKey, class_courses, percentile};
 use std::collections::BTreeMap;
 
 pub use spread::PlanSpread;
@@ -58,6 +58,8 @@ pub struct UpgradePlan {
     pub stuck: Option<StuckNode>,
     /// What happens to each class, and to each wave of it.
     pub classes: Vec<ClassPlan>,
+    /// The waves that take none of these nodes.
+    pub empty_waves: Vec<EmptyWave>,
     /// What nobody can foresee, and is taken to be so.
     pub taken_for_granted: Vec<String>,
     /// What nodes wait for, the longest first.
@@ -103,6 +105,17 @@ pub struct PlannedWaits {
     pub node_ms: u64,
 }
 
+/// A wave that takes no node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EmptyWave {
+    /// The class.
+    pub class: String,
+    /// Which wave, counted from 1.
+    pub wave: usize,
+    /// The wave before it that takes every node that it could take, in any fleet; absent where these nodes are too few, or other ones.
+    pub taken_by: Option<usize>,
+}
+
 /// A node that does not get there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StuckNode {
@@ -134,9 +147,10 @@ pub fn plan(scenario: &Scenario, settings: &PlanSettings) -> Result<UpgradePlan,
         let end = course.steps.iter().map(|step| step.settled_ms).max();
         ends.extend(end.map(|end| end.saturating_sub(scenario.start_ms)));
         let weight = |actor: &usize| cast.actors[*actor].weight;
-        let waits: f64 = course.left.keys().map(weight).sum();
+        // A sum of nothing is -0.0.
+        let waits = course.left.keys().map(weight).sum::<f64>() + 0.0;
         held_up.push(waits);
-        never.push(waits + course.out.keys().map(weight).sum::<f64>());
+        never.push(waits + course.out.keys().map(weight).sum::<f64>() + 0.0);
         for (code, ms) in &course.waited_ms {
             waited.entry(*code).or_default().push(*ms);
         }
@@ -147,8 +161,9 @@ pub fn plan(scenario: &Scenario, settings: &PlanSettings) -> Result<UpgradePlan,
             stuck = first_stuck(scenario, &cast, &course);
         }
     }
-    let population = casting.population();
-    let classes = population.waves.iter().map(|(key, nodes)| {
+    let counted = casting.population().waves.iter();
+    let waves = limited(scenario, counted.map(|(key, nodes)| (key.clone(), *nodes)));
+    let classes = waves.iter().map(|(key, nodes)| {
         let courses = classes.remove(key).unwrap_or_default();
         spread::class_plan(key, *nodes, &courses)
     });
@@ -166,9 +181,28 @@ pub fn plan(scenario: &Scenario, settings: &PlanSettings) -> Result<UpgradePlan,
         held_up: percentile(&mut held_up, 0.5),
         stuck,
         classes,
+        empty_waves: scenario.empty_waves(&waves),
         taken_for_granted: scenario.taken_for_granted(),
         waits: ranked(waited, courses),
     })
+}
+
+/// How many nodes go with each wave: of one that takes so many at most, the others go with the rest of the class.
+fn limited(
+    scenario: &Scenario,
+    waves: impl Iterator<Item = (ClassKey, usize)>,
+) -> BTreeMap<ClassKey, usize> {
+    let mut counts: BTreeMap<ClassKey, usize> = BTreeMap::new();
+    for ((version, class, wave), nodes) in waves {
+        let limit = scenario.at_most(version, &class, wave);
+        let with_it = limit.map_or(nodes, |limit| nodes.min(limit as usize));
+        if nodes > with_it {
+            let rest = (version, std::sync::Arc::clone(&class), None);
+            *counts.entry(rest).or_default() += nodes - with_it;
+        }
+        *counts.entry((version, class, wave)).or_default() += with_it;
+    }
+    counts
 }
 
 /// The reasons, that for which nodes wait longest first; a course in which nobody waited for one counts, too.
@@ -203,7 +237,23 @@ fn first_stuck(scenario: &Scenario, cast: &crate::Cast, course: &Course) -> Opti
     let left = course.left.iter();
     let first = left.min_by_key(|(actor, (_, reasons))| (for_somebody(reasons), name(**actor)))?;
     let (actor, (version, reasons)) = first;
-    let why: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    // What passes by itself holds nobody up for ever.
+    let passes = |reason: &&model::schedule::WaitReason| {
+        let code = reason.code();
+        matches!(
+            code,
+            WaitCode::Soaks | WaitCode::NoWindow | WaitCode::Frozen | WaitCode::Limit
+        )
+    };
+    let lasting: Vec<String> = reasons
+        .iter()
+        .filter(|reason| !passes(reason))
+        .map(ToString::to_string)
+        .collect();
+    let why = match lasting.is_empty() {
+        true => reasons.iter().map(ToString::to_string).collect(),
+        false => lasting,
+    };
     Some(StuckNode {
         node: name(*actor),
         version: *version,

@@ -1,10 +1,10 @@
 //! What is simulated: a history whose last upgrade is to be planned, the nodes, what people have said, and how long things take.
 
-use crate::{PlannedNode, TimeDistribution, Unavailability};
+use crate::{EmptyWave, PlannedNode, TimeDistribution, Unavailability};
 use model::api::{Approval, Pause, UpgradeSummary};
 use model::ids::{Revision, Version};
 use model::release::History;
-use model::schedule::MetricGauge;
+use model::schedule::{MetricGauge, Wave};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -35,6 +35,9 @@ pub struct Scenario {
     pub start_ms: u64,
 }
 
+/// The end of the year 9999: no calendar goes further.
+const START_MS_MAX: u64 = 253_402_300_799_999;
+
 /// What the queries of a class's schedule will give, from which moment on.
 pub type MetricForecast = BTreeMap<String, BTreeMap<u64, BTreeMap<String, MetricGauge>>>;
 
@@ -58,6 +61,27 @@ pub enum ScenarioError {
     /// Two nodes have one name.
     #[error("two nodes are called {0}")]
     Twice(String),
+    /// A node is beyond the version that is planned.
+    #[error("node {node} is at version {version} already, which comes after version {planned}")]
+    Beyond {
+        /// The node.
+        node: String,
+        /// Its version.
+        version: Version,
+        /// The version that is planned.
+        planned: Version,
+    },
+    /// The version that is planned is retired.
+    #[error("versions up to {retired} are retired, and version {planned} is planned")]
+    Retired {
+        /// Through which version.
+        retired: Version,
+        /// The version that is planned.
+        planned: Version,
+    },
+    /// Nobody plans for such a time.
+    #[error("the plan begins beyond the year 9999")]
+    TooLate,
     /// A node is at a version that the history does not have.
     #[error("node {node} is at version {version}, which is not among the upgrades")]
     UnknownVersion {
@@ -68,11 +92,63 @@ pub enum ScenarioError {
     },
 }
 
+/// Whether a wave takes every node that another could take, whoever there is.
+fn takes_all_of(wave: &Wave, other: &Wave) -> bool {
+    let is_as_large = match (wave.share, other.share) {
+        (None, _) => true,
+        (Some(share), Some(other)) => share >= other,
+        (Some(_), None) => false,
+    };
+    is_as_large && (wave.nodes.is_none() || wave.nodes == other.nodes)
+}
+
 impl Scenario {
     /// How long a node of this class is unavailable while it upgrades.
     pub fn unavailable(&self, class: &str) -> &TimeDistribution {
         let own = self.unavailable.get(class);
         own.unwrap_or(&self.otherwise_unavailable)
+    }
+
+    /// How many nodes of a wave go before it is over, where that is limited.
+    pub(crate) fn at_most(
+        &self,
+        version: Version,
+        class: &str,
+        wave: Option<usize>,
+    ) -> Option<u32> {
+        let class = self.history.release(version)?.classes.get(class)?;
+        class.schedule.waves.get(wave?)?.at_most
+    }
+
+    /// The waves of the version that is planned which none of the nodes that go there belongs to.
+    pub(crate) fn empty_waves(
+        &self,
+        counts: &BTreeMap<(Version, Arc<str>, Option<usize>), usize>,
+    ) -> Vec<EmptyWave> {
+        let newest = self.history.newest();
+        let release = self.history.release(newest);
+        let classes = release.iter().flat_map(|release| release.classes.values());
+        let empty = classes.flat_map(|class| {
+            let name: Arc<str> = Arc::from(class.name.as_str());
+            let goes = counts
+                .keys()
+                .any(|(version, other, _)| *version == newest && *other == name);
+            let waves = class.schedule.waves.iter().enumerate();
+            let empty = waves.filter(move |(number, _)| {
+                goes && !counts.contains_key(&(newest, Arc::clone(&name), Some(*number)))
+            });
+            empty.map(|(number, wave)| {
+                let mut before = class.schedule.waves[..number].iter();
+                EmptyWave {
+                    class: class.name.clone(),
+                    wave: number + 1,
+                    taken_by: before
+                        .position(|other| takes_all_of(other, wave))
+                        .map(|at| at + 1),
+                }
+            })
+        });
+        empty.collect()
     }
 
     /// Whether it can be simulated.
@@ -88,6 +164,15 @@ impl Scenario {
         if self.nodes.is_empty() {
             return Err(ScenarioError::NoNodes);
         }
+        if self.start_ms > START_MS_MAX {
+            return Err(ScenarioError::TooLate);
+        }
+        if self.retired_through >= newest {
+            return Err(ScenarioError::Retired {
+                retired: self.retired_through,
+                planned: newest,
+            });
+        }
         let releases = self.history.versions();
         let releases = releases.filter_map(|version| self.history.release(version));
         let classes: BTreeSet<&str> = releases
@@ -99,6 +184,13 @@ impl Scenario {
                 return Err(ScenarioError::UnknownClass {
                     node: node.name.clone(),
                     class: node.class.clone(),
+                });
+            }
+            if node.version > newest {
+                return Err(ScenarioError::Beyond {
+                    node: node.name.clone(),
+                    version: node.version,
+                    planned: newest,
                 });
             }
             if self.history.release(node.version).is_none() {

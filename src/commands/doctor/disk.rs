@@ -1,6 +1,9 @@
-//! The disk of a data directory.
+//! The data directory, its disk, and the library that agents preload.
 
 use super::Finding;
+use crate::commands::agent::explain;
+use crate::failure::CommandFailure;
+use agent::AgentError;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +12,31 @@ use std::path::{Path, PathBuf};
 const ROOM_MIN_BYTES: u64 = 1 << 30;
 const ROOM_MIN_PART: u64 = 20;
 
+/// What shows that a folder is a server's.
+const SERVERS: &str = "udb.sqlite";
+
+/// Whether an agent finds its library.
+pub(super) fn library() -> Finding {
+    let about = "library";
+    match agent::fitness::library() {
+        Ok(path) => Finding::good(about, format!("agents preload {}", path.display())),
+        Err(error) => refused(about, error),
+    }
+}
+
+/// What an agent would refuse to start with.
+fn refused(about: &str, error: AgentError) -> Finding {
+    let error = explain(error);
+    let advice = error.downcast_ref::<CommandFailure>();
+    let next = advice.map_or_else(String::new, |advice| advice.next.clone());
+    Finding::trouble(about, format!("no agent starts: {error:#}"), next)
+}
+
 pub(super) fn look(data: &Path) -> Vec<Finding> {
+    let is_a_servers = data.join(SERVERS).exists();
+    if !is_a_servers && let Err(error) = agent::fitness::data_directory(data) {
+        return vec![refused("data", error)];
+    }
     let Some(folder) = existing(data) else {
         let found = format!("{} cannot be reached", data.display());
         return vec![Finding::trouble(
@@ -19,7 +46,7 @@ pub(super) fn look(data: &Path) -> Vec<Finding> {
         )];
     };
     let mut findings = vec![writable(data, &folder)];
-    if findings[0].next.is_empty() {
+    if findings[0].next.is_empty() && !is_a_servers {
         findings.push(reflinks(&folder));
     }
     findings.push(room(&folder));
@@ -140,6 +167,26 @@ mod tests {
         assert_eq!(health(gib / 2, gib, false), Health::Note);
         assert_eq!(health(gib / 2, 200 * gib, false), Health::Trouble);
         assert_eq!(health(100 * gib, 200 * gib, true), Health::Trouble);
+    }
+
+    #[test]
+    fn what_an_agent_would_refuse_is_trouble() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        fs::write(&file, "").expect("written");
+        for bad in [&file, &file.join("x"), &folder.path().join("a b")] {
+            let found = look(bad);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].health, Health::Trouble, "{found:?}");
+            assert!(!found[0].next.is_empty(), "{found:?}");
+        }
+        // A server's folder may have any name, and has no state of a node.
+        let servers = folder.path().join("the server");
+        fs::create_dir(&servers).expect("made");
+        fs::write(servers.join(SERVERS), "").expect("written");
+        let found = look(&servers);
+        assert!(found.iter().all(|one| one.about != "reflinks"), "{found:?}");
+        assert_eq!(found[0].health, Health::Good, "{found:?}");
     }
 
     #[test]

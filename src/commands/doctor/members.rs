@@ -1,6 +1,7 @@
 //! The way from this host to the other nodes.
 
 use super::Finding;
+use crate::{describe, output};
 use client::Client;
 use model::api::NodeFact;
 use std::collections::BTreeSet;
@@ -30,10 +31,12 @@ pub(super) async fn look(client: &Client) -> Vec<Finding> {
             return vec![Finding::note(about, found, next)];
         }
     };
+    let mut findings: Vec<Finding> = unheard(&page.items).into_iter().collect();
     let heard = page.items.iter().filter(|node| node.reachable);
     let calls: BTreeSet<(String, SocketAddr)> = heard.take(NODES_MAX).flat_map(called).collect();
     if calls.is_empty() {
-        return vec![Finding::note(about, "none has a port that is open yet", "")];
+        findings.push(Finding::note(about, "none has a port that is open yet", ""));
+        return findings;
     }
     let count = calls.len();
     let mut calling = JoinSet::new();
@@ -50,7 +53,36 @@ pub(super) async fn look(client: &Client) -> Vec<Finding> {
     }
     let mut missed: Vec<String> = calling.join_all().await.into_iter().flatten().collect();
     missed.sort();
-    vec![judged(count, &missed)]
+    findings.push(judged(count, &missed));
+    findings
+}
+
+/// Those that the server does not hear.
+fn unheard(nodes: &[NodeFact]) -> Option<Finding> {
+    let now_ms = describe::now_ms();
+    let mut silent: Vec<&NodeFact> = nodes.iter().filter(|node| !node.reachable).collect();
+    silent.sort_by_key(|node| node.seen_at_ms);
+    let named = silent.iter().take(NAMED_MAX).map(|node| {
+        let since = output::duration(now_ms.saturating_sub(node.seen_at_ms));
+        format!("{} (for {since})", node.name)
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = match silent.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let found = format!(
+        "{} of {} not heard by the server: {named}{more}",
+        silent.len(),
+        output::counted(nodes.len(), "node", "nodes")
+    );
+    (!silent.is_empty()).then(|| {
+        Finding::trouble(
+            "nodes",
+            found,
+            "see whether their agents run (their service, their log), and reach the server from their hosts; one that will never come back: `upstart forget NAME`",
+        )
+    })
 }
 
 /// The ports at which a node is called at the version that it runs.
@@ -95,6 +127,23 @@ fn judged(count: usize, missed: &[String]) -> Finding {
 mod tests {
     use super::super::Health;
     use super::*;
+
+    #[test]
+    fn nodes_that_are_not_heard_are_told() {
+        let node = |name: &str, reachable: bool| {
+            let fact = serde_json::json!({
+                "node": 1, "name": name, "class": "db", "attributes": {}, "host": "", "data_directory": "",
+                "report": model::api::NodeReport::default(), "seen_at_ms": 0, "reachable": reachable,
+                "settled_at_ms": 0, "retry": 0,
+            });
+            serde_json::from_value::<NodeFact>(fact).expect("a node")
+        };
+        assert_eq!(unheard(&[node("a", true)]), None);
+        let told = unheard(&[node("a", true), node("b", false)]).expect("told");
+        assert_eq!(told.health, Health::Trouble);
+        let begins = "1 of 2 nodes not heard by the server: b (for ";
+        assert!(told.found.starts_with(begins), "{}", told.found);
+    }
 
     #[test]
     fn a_few_of_those_that_are_not_reached_are_named() {

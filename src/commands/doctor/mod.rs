@@ -81,6 +81,7 @@ impl Finding {
 /// `upstart doctor`. No where something is in trouble.
 pub(crate) fn run(globals: &Globals, arguments: &DoctorArgs) -> CommandOutcome {
     let mut findings = host::look();
+    findings.push(disk::library());
     if let Some(data) = &arguments.data {
         findings.extend(disk::look(data));
     }

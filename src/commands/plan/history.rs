@@ -7,7 +7,7 @@ use crate::failure::{failure, refusal};
 use model::api::UpgradeSummary;
 use model::bundle::{Upgrade, UpgradeFile};
 use model::ids::{Revision, Version};
-use model::release::History;
+use model::release::{History, HistoryError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,9 +68,17 @@ pub(super) fn of(
     }
     let all = upgrades.into_values().map(Arc::new);
     let history = History::new(all, &withdrawn).map_err(|error| {
+        let is_missing = matches!(
+            error,
+            HistoryError::Gap { .. } | HistoryError::WrongFrom { .. }
+        );
         refusal(
             format!("the upgrades do not follow on each other: {error}"),
-            "give the folder of every earlier upgrade that is not published: `--after v1`",
+            if is_missing {
+                "give the folder of every earlier upgrade that is not published: `--after v1`"
+            } else {
+                "mend that upgrade's `upgrade.toml`, as the message says"
+            },
         )
     })?;
     Ok((history, listed))

@@ -39,7 +39,8 @@ pub(super) fn of(events: &[Event], nodes: &[NodeFact]) -> Measurements {
     let mut published: Option<(Version, u64)> = None;
     for event in events {
         let is = |kind: EventKind| event.kind == kind.name();
-        if is(EventKind::UpgradePublished) {
+        // A revision is staged anew: what it takes is measured from then on.
+        if is(EventKind::UpgradePublished) || is(EventKind::UpgradeRevised) {
             published = event.version.map(|version| (version, event.at_ms));
             found.staging_ms.clear();
         }
@@ -153,11 +154,19 @@ mod tests {
             event(3_000, EventKind::NodeSettled, "a"),
             event(3_250, EventKind::PermitEnded, "a"),
         ];
-        let found = of(&events, &["a", "b", "c"].map(fact));
+        let nodes = ["a", "b", "c"].map(fact);
+        let found = of(&events, &nodes);
         assert_eq!(
             found.unavailable_ms,
             [("db".to_owned(), vec![2_250])].into()
         );
         assert_eq!(found.staging_ms, [700]);
+        // Long after the version there is a revision of it.
+        let revised = [
+            event(83_000, EventKind::UpgradeRevised, ""),
+            event(85_000, EventKind::NodeStaged, "a"),
+        ];
+        let all: Vec<Event> = events.into_iter().chain(revised).collect();
+        assert_eq!(of(&all, &nodes).staging_ms, [2_000]);
     }
 }

@@ -17,9 +17,12 @@ use model::api::Approval;
 use model::bundle::Upgrade;
 use model::ids::{Revision, Version};
 use serde::Serialize;
-use simulate::{PlanSettings, Scenario, TimeDistribution, UpgradePlan};
+use simulate::{ClassPlan, PlanSettings, Scenario, ScenarioError, TimeDistribution, UpgradePlan};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// More courses say nothing more, and only take time.
+const COURSES_MAX: i64 = 10_000;
 
 /// Arguments of `upstart plan`.
 #[derive(Debug, Args)]
@@ -42,8 +45,9 @@ pub(crate) struct PlanArgs {
     /// How long a node takes to stage the version [default: as measured at the last upgrade, else no time]
     #[arg(long, value_name = "TIME")]
     staging: Option<TimeDistribution>,
-    /// When it is published, like `2026-12-20T18:00:00Z` [default: now, or when the fleet was saved]
-    #[arg(long, value_name = "MOMENT")]
+    /// When it is published, like `2026-12-20T18:00:00Z`; a day or a moment without a zone is one of UTC [default: now, or when the fleet
+    /// was saved]
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
     at: Option<jiff::Timestamp>,
     /// Plan as if somebody approved at once
     #[arg(long)]
@@ -56,6 +60,7 @@ pub(crate) struct PlanArgs {
     svg: Option<PathBuf>,
     /// How many courses are played
     #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=COURSES_MAX))]
     courses: u32,
     /// What the random numbers begin with: the same seed gives the same plan
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -72,12 +77,26 @@ struct PlannedUpgrade {
     plan: UpgradePlan,
     /// What can never happen as the schedule says it.
     findings: Vec<String>,
+    /// Which folder it is of, where two are compared.
+    #[serde(skip)]
+    name: String,
     /// The plan of the folder that it is compared with.
     #[serde(skip_serializing_if = "Option::is_none")]
     compared: Option<Box<Self>>,
 }
 
 impl PlannedUpgrade {
+    /// Puts its classes in the order of another plan, so that what is compared stands in the same place.
+    fn stand_as(&mut self, other: &Self) {
+        let place = |class: &ClassPlan| {
+            let key = (class.version, &class.class, class.wave);
+            let mut others = other.plan.classes.iter();
+            let found = others.position(|other| (other.version, &other.class, other.wave) == key);
+            found.unwrap_or(usize::MAX)
+        };
+        self.plan.classes.sort_by_key(place);
+    }
+
     /// Nothing is written that can never happen, and nobody waits for ever. Nodes that are away are another matter.
     fn is_sound(&self) -> bool {
         self.findings.is_empty() && self.plan.held_up < 0.5
@@ -107,14 +126,21 @@ pub(crate) fn run(globals: &Globals, arguments: &PlanArgs) -> CommandOutcome {
     if let Some(directory) = &arguments.compare {
         match prove(directory)? {
             Ok(other) => {
-                let other = self::planned(arguments, &saved, Some(&other.checked.upgrade))?;
+                let mut other = self::planned(arguments, &saved, Some(&other.checked.upgrade))?;
+                other.name = shown(directory);
+                planned.name = arguments
+                    .directory
+                    .as_deref()
+                    .map(shown)
+                    .unwrap_or_default();
+                other.stand_as(&planned);
                 planned.compared = Some(Box::new(other));
             }
             Err(errors) => return complain(globals, &errors),
         }
     }
     if let Some(file) = &arguments.svg {
-        let picture = picture::drawn(&planned.plan);
+        let picture = picture::drawn(&planned);
         let what = format!("{} cannot be written", file.display());
         std::fs::write(file, picture).advise(what, "name a file that you may write")?;
     }
@@ -149,18 +175,28 @@ fn planned(
     let scenario = scenario(arguments, saved, upgrade)?;
     let settings = PlanSettings {
         seed: arguments.seed,
-        courses: arguments.courses.max(1),
+        courses: arguments.courses,
         nodes_max: arguments.simulate_at_most.max(1),
     };
     let plan = simulate::plan(&scenario, &settings).map_err(|error| {
-        refusal(
-            format!("this cannot be planned: {error}"),
-            "give the folder of every upgrade that the fleet has seen with `--after`, and a fleet of this system",
-        )
+        let next = match &error {
+            ScenarioError::Beyond { version, .. } => {
+                format!("plan version {version}, or one after it: nobody goes back")
+            }
+            ScenarioError::Retired { .. } | ScenarioError::TooLate => {
+                "write the fleet anew with `upstart plan --save FILE`, or mend `retired_through` and `taken_at_ms` in it".to_owned()
+            }
+            _ => "give the folder of every upgrade that the fleet has seen with `--after`, and a fleet of this system".to_owned(),
+        };
+        refusal(format!("this cannot be planned: {error}"), next)
     })?;
     Ok(PlannedUpgrade {
-        findings: short_windows(&scenario),
+        findings: short_windows(&scenario)
+            .into_iter()
+            .chain(useless_waves(&plan))
+            .collect(),
         plan,
+        name: String::new(),
         compared: None,
     })
 }
@@ -211,7 +247,7 @@ fn scenario(
 
 fn not_measured() -> anyhow::Error {
     failure(
-        "nothing is known of how long a node is unavailable: no node of this fleet has upgraded yet",
+        "nothing is known of how long a node is unavailable: the newest entries of the history show no node that has upgraded",
         "say it: `--unavailable 5s`, or `--unavailable p50=2s,p90=8s`",
     )
 }
@@ -240,15 +276,56 @@ fn short_windows(scenario: &Scenario) -> Vec<String> {
             format!(
                 "class.{}.schedule.windows: the longest window lasts {}, and a node is unavailable for {} (p50): it would be away when the window has closed; make it longer",
                 class.name,
-                show::lasting(longest_ms),
-                show::lasting(away_ms)
+                output::lasting(longest_ms),
+                output::lasting(away_ms)
             )
         })
     });
     short.collect()
 }
 
+/// Waves that take nobody in any fleet: one before them has taken whoever they could take.
+fn useless_waves(plan: &UpgradePlan) -> Vec<String> {
+    let useless = plan.empty_waves.iter().filter_map(|empty| {
+        let (class, wave, by) = (&empty.class, empty.wave, empty.taken_by?);
+        Some(format!(
+            "class.{class}.schedule.waves: wave {wave} of {class} takes no node: wave {by} has all that it could take, and those that go after its `at_most` go with the rest; give wave {by} a `share` or `nodes` of its own"
+        ))
+    });
+    useless.collect()
+}
+
+/// Reads a moment: as schedules do, a day alone begins at midnight.
+fn moment(text: &str) -> Result<jiff::Timestamp, String> {
+    use jiff::civil::{Date, DateTime};
+    use jiff::tz::TimeZone;
+    let wrong =
+        |_| format!("`{text}` is no moment; write it like `2026-12-20T18:00:00Z`, or `2026-12-20`");
+    if let Ok(moment) = text.parse() {
+        return Ok(moment);
+    }
+    let local = (text.parse::<DateTime>()).or_else(|_| text.parse::<Date>().map(DateTime::from));
+    let local = local.map_err(wrong)?;
+    let zoned = local.to_zoned(TimeZone::UTC).map_err(wrong)?;
+    Ok(zoned.timestamp())
+}
+
 /// A folder as messages name it.
 fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moment;
+
+    #[test]
+    fn a_day_and_a_moment_without_a_zone_are_moments() {
+        let at = |text: &str| moment(text).expect(text).to_string();
+        assert_eq!(at("2026-12-20T18:00:00Z"), "2026-12-20T18:00:00Z");
+        assert_eq!(at("2026-12-20T18:00"), "2026-12-20T18:00:00Z");
+        assert_eq!(at("2026-12-20"), "2026-12-20T00:00:00Z");
+        let told = moment("tomorrow").expect_err("none");
+        assert!(told.starts_with("`tomorrow` is no moment; write it like"));
+    }
 }

@@ -1,39 +1,99 @@
 //! A plan as a picture: a bar for each class and wave, from when its first node begins to when its last has settled.
 
-use super::show::lasting;
+use super::PlannedUpgrade;
+use crate::commands::events::clock;
+use crate::output::{counted, lasting};
 use simulate::{ClassPlan, UpgradePlan};
 use std::fmt::Write as _;
 
-/// Where the bars begin, and how wide the whole course is.
+/// Where the bars begin, how wide the whole course is, and the room behind it.
 const LEFT: u64 = 200;
 const WIDTH: u64 = 700;
+const BEHIND: u64 = 140;
 
 /// How high one row is.
 const ROW: u64 = 28;
 
-/// The plan as SVG.
-pub(super) fn drawn(plan: &UpgradePlan) -> String {
-    let lasts = plan.classes.iter().filter_map(|class| class.all_ms);
-    let end = lasts
-        .map(|all| all.p90_ms)
-        .chain(plan.end_ms.map(|end| end.p90_ms));
-    let end_ms = end.max().unwrap_or(0).max(1);
-    let height = ROW * (plan.classes.len() as u64 + 2);
+/// The rows of a plan besides its bars: title, legend, moments, and a blank one.
+const ROWS_BESIDE: u64 = 4;
+
+/// The colours of a bar, and what they mean.
+const PARTS: [(&str, &str); 3] = [
+    ("#2b6cb0", "until half have settled (p50)"),
+    ("#63a4d8", "until all have (p50)"),
+    ("#c9dff0", "until all have (p90)"),
+];
+
+/// The plan, and the one that it is compared with, as SVG. Both have the same time axis.
+pub(super) fn drawn(planned: &PlannedUpgrade) -> String {
+    let plans: Vec<&PlannedUpgrade> = [Some(planned), planned.compared.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    let end_ms = plans.iter().map(|one| end_ms(&one.plan)).max();
+    let end_ms = end_ms.unwrap_or(0).max(1);
+    let rows = plans
+        .iter()
+        .map(|one| one.plan.classes.len() as u64 + ROWS_BESIDE);
+    let (width, height) = (LEFT + WIDTH + BEHIND, ROW * rows.sum::<u64>());
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n",
-        LEFT + WIDTH + 140
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"13\" role=\"img\">\n<rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n"
     );
-    for (number, class) in plan.classes.iter().enumerate() {
-        bar(&mut svg, class, ROW * (number as u64 + 1), end_ms);
+    let mut top = 0;
+    for one in plans {
+        top = block(&mut svg, one, top, end_ms);
     }
-    let _ = writeln!(
-        svg,
-        "<text x=\"{LEFT}\" y=\"18\">0</text><text x=\"{}\" y=\"18\" text-anchor=\"end\">{}</text>",
-        LEFT + WIDTH,
-        lasting(end_ms)
-    );
     svg.push_str("</svg>\n");
     svg
+}
+
+fn end_ms(plan: &UpgradePlan) -> u64 {
+    let lasts = plan.classes.iter().filter_map(|class| class.all_ms);
+    let ends = lasts.chain(plan.end_ms).map(|end| end.p90_ms);
+    ends.max().unwrap_or(0)
+}
+
+/// One plan: title, legend, moments and bars. Gives where the next begins.
+fn block(svg: &mut String, planned: &PlannedUpgrade, top: u64, end_ms: u64) -> u64 {
+    let plan = &planned.plan;
+    let name = match planned.name.as_str() {
+        "" => String::new(),
+        name => format!("{name}: "),
+    };
+    let title = format!(
+        "{name}version {}, {}, {}",
+        plan.version,
+        counted(plan.nodes, "node", "nodes"),
+        counted(plan.courses as usize, "course", "courses")
+    );
+    let line = top + ROW - 8;
+    let _ = writeln!(
+        svg,
+        "<text x=\"8\" y=\"{line}\" font-size=\"15\" font-weight=\"bold\">{}</text>",
+        escaped(&title)
+    );
+    for (number, (colour, meaning)) in PARTS.iter().enumerate() {
+        let left = LEFT + 240 * number as u64;
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{left}\" y=\"{}\" width=\"12\" height=\"12\" fill=\"{colour}\"/><text x=\"{}\" y=\"{}\">{meaning}</text>",
+            line + ROW - 11,
+            left + 18,
+            line + ROW
+        );
+    }
+    let moments = line + 2 * ROW;
+    let (first, last) = (clock(plan.start_ms), clock(plan.start_ms + end_ms));
+    let right = LEFT + WIDTH;
+    let _ = writeln!(
+        svg,
+        "<text x=\"{LEFT}\" y=\"{moments}\">{first}</text><text x=\"{right}\" y=\"{moments}\" text-anchor=\"end\">{last} ({} later)</text>",
+        lasting(end_ms)
+    );
+    for (number, class) in plan.classes.iter().enumerate() {
+        bar(svg, class, top + ROW * (number as u64 + 3), end_ms);
+    }
+    top + ROW * (plan.classes.len() as u64 + ROWS_BESIDE)
 }
 
 fn bar(svg: &mut String, class: &ClassPlan, top: u64, end_ms: u64) {
@@ -57,11 +117,12 @@ fn bar(svg: &mut String, class: &ClassPlan, top: u64, end_ms: u64) {
             "<rect x=\"{from}\" y=\"{top}\" width=\"{wide}\" height=\"{high}\" fill=\"{colour}\"/>"
         );
     };
+    let [(to_half, _), (to_all, _), (to_last, _)] = PARTS;
     let half = class.half_ms.map_or(first.p50_ms, |half| half.p50_ms);
-    piece(first.p50_ms, half, "#2b6cb0");
+    piece(first.p50_ms, half, to_half);
     if let Some(all) = class.all_ms {
-        piece(half, all.p50_ms, "#63a4d8");
-        piece(all.p50_ms, all.p90_ms, "#c9dff0");
+        piece(half, all.p50_ms, to_all);
+        piece(all.p50_ms, all.p90_ms, to_last);
         let told = lasting(all.p50_ms);
         let _ = writeln!(
             svg,

@@ -2,7 +2,7 @@
 
 use super::PlannedUpgrade;
 use crate::commands::events::clock;
-use crate::output::{self, counted};
+use crate::output::{self, counted, lasting};
 use simulate::{ClassPlan, PlanSpread, UpgradePlan};
 
 /// So many reasons of waits are shown.
@@ -10,17 +10,20 @@ const WAITS_SHOWN: usize = 6;
 
 /// Prints a plan, and the other one where there is one.
 pub(super) fn print(planned: &PlannedUpgrade) -> anyhow::Result<()> {
-    one(planned)?;
     let Some(other) = &planned.compared else {
-        return Ok(());
+        return one(planned);
     };
-    output::line("\nCompared with:")?;
+    output::line(format!("{}:", planned.name))?;
+    one(planned)?;
+    output::line(format!("\n{}:", other.name))?;
     one(other)?;
-    if let (Some(this), Some(other)) = (planned.plan.end_ms, other.plan.end_ms) {
+    if let (Some(this), Some(that)) = (planned.plan.end_ms, other.plan.end_ms) {
         output::line(format!(
-            "\nThe first ends {} (p50), {} (p90) than the other.",
-            difference(this.p50_ms, other.p50_ms),
-            difference(this.p90_ms, other.p90_ms)
+            "\n{} ends {} (p50), {} (p90) than {}.",
+            planned.name,
+            difference(this.p50_ms, that.p50_ms),
+            difference(this.p90_ms, that.p90_ms),
+            other.name
         ))?;
     }
     Ok(())
@@ -70,6 +73,16 @@ fn one(planned: &PlannedUpgrade) -> anyhow::Result<()> {
             stuck.node,
             stuck.version,
             stuck.why
+        ))?;
+    }
+    for empty in plan
+        .empty_waves
+        .iter()
+        .filter(|empty| empty.taken_by.is_none())
+    {
+        output::line(format!(
+            "Wave {} of {} takes no node of this fleet.",
+            empty.wave, empty.class
         ))?;
     }
     for granted in &plan.taken_for_granted {
@@ -133,38 +146,11 @@ fn both(spread: Option<PlanSpread>) -> String {
 }
 
 fn difference(this_ms: u64, other_ms: u64) -> String {
-    if this_ms <= other_ms {
+    if this_ms == other_ms {
+        "no later".to_owned()
+    } else if this_ms < other_ms {
         format!("{} earlier", lasting(other_ms - this_ms))
     } else {
         format!("{} later", lasting(this_ms - other_ms))
-    }
-}
-
-/// How long something lasts, in its two largest units.
-pub(super) fn lasting(ms: u64) -> String {
-    if ms < 10_000 {
-        return format!("{}.{}s", ms / 1_000, ms % 1_000 / 100);
-    }
-    let seconds = (ms + 500) / 1_000;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{minutes}m {}s", seconds % 60),
-        3_600..86_400 => format!("{hours}h {}m", minutes % 60),
-        _ => format!("{days}d {}h", hours % 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::lasting;
-
-    #[test]
-    fn times_are_told_in_their_two_largest_units() {
-        let told = [0, 1_250, 9_999, 59_499, 61_000, 3_660_000, 90_000_000].map(lasting);
-        assert_eq!(
-            told,
-            ["0.0s", "1.2s", "9.9s", "59s", "1m 1s", "1h 1m", "1d 1h"]
-        );
     }
 }

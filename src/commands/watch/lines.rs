@@ -69,5 +69,9 @@ fn sentence(node: &NodeFact) -> String {
         text.push_str(": ");
         text.push_str(&output::within(&remark));
     }
+    // A moment, which stays the same: a line comes only with what is new.
+    if let Some(until_ms) = status.until_ms.filter(|_| status.reason.is_some()) {
+        text.push_str(&format!("; not before {}", clock(until_ms)));
+    }
     text
 }

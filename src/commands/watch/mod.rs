@@ -1,6 +1,7 @@
 //! `upstart watch`: the nodes live. On a terminal a view that is drawn anew, otherwise each change as a line.
 
 mod lines;
+mod rows;
 mod screen;
 
 use crate::connection::{connect, end_after, explain, until, wait_for};
@@ -116,7 +117,7 @@ impl Goal {
             let reason = node.report.status.reason.clone().unwrap_or_default();
             return Some(Err(refusal(
                 format!("{} is blocked on its way: {reason}", node.name),
-                describe::next_step(node)
+                describe::next_step(node, describe::highest(view.nodes.iter()))
                     .unwrap_or_else(|| format!("`upstart retry {}`", node.name)),
             )));
         }
@@ -201,6 +202,7 @@ impl Scene {
 
     async fn fetch(&mut self, client: &Client) -> Result<(), ClientError> {
         self.view = client.system().await?;
+        self.view.nodes.sort_by(|a, b| a.name.cmp(&b.name));
         loop {
             let page = match client.events(self.cursor.as_deref(), None, None).await {
                 // The history was set back: what was read of it is another's.

@@ -1,25 +1,24 @@
 //! Watching on a terminal: versions, a bar for the whole system, one row a node, the latest events.
 
-use super::{ASK_EVERY, Goal, Scene};
+use super::{ASK_EVERY, Goal, Scene, rows};
 use crate::commands::events;
 use crate::failure::{CommandEnd, CommandOutcome};
 use crate::{describe, output};
 use client::Client;
-use model::api::{NodeFact, Phase};
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Cell, Gauge, Paragraph, Row, Table};
+use ratatui::widgets::{Block, Gauge, Paragraph};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How many cells a node's bar has.
-const BAR_CELLS: usize = 10;
-
 /// The rows that the event list takes.
 const EVENT_ROWS: u16 = 8;
+
+/// How many of the last versions the heading names.
+const VERSIONS_SHOWN: usize = 4;
 
 /// The numbers of the signals that end it.
 const SIGINT: u8 = 2;
@@ -119,15 +118,15 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene, first_row: usize) {
 
 fn heading(scene: &Scene) -> Paragraph<'static> {
     let view = &scene.view;
-    let versions: Vec<String> = view
-        .upgrades
-        .iter()
+    // Of a long history only the last few are of interest here: `upstart status` lists all.
+    let versions = view.upgrades.iter().rev().take(VERSIONS_SHOWN).rev();
+    let versions: Vec<String> = versions
         .map(|upgrade| format!("{} {}", upgrade.version, describe::upgrade(view, upgrade)))
         .collect();
     let first = Line::styled(
         format!(
-            "{}  versions: {}   (q quits)",
-            view.system,
+            "(q quits)  {}  versions: {}",
+            output::visible(&view.system),
             versions.join(", ")
         ),
         Style::new().add_modifier(Modifier::BOLD),
@@ -167,69 +166,18 @@ fn draw_share(frame: &mut Frame<'_>, scene: &Scene, area: Rect) {
     frame.render_widget(gauge, area);
 }
 
-/// The columns: their names, their widths, and the narrowest screen on which they are shown.
-const COLUMNS: [(&str, Constraint, u16); 7] = [
-    ("node", Constraint::Length(16), 0),
-    ("class", Constraint::Length(12), 90),
-    ("version", Constraint::Length(9), 0),
-    ("phase", Constraint::Length(14), 0),
-    ("software", Constraint::Length(10), 80),
-    ("progress", Constraint::Length(BAR_CELLS as u16), 100),
-    ("remark", Constraint::Min(20), 60),
-];
-
 fn draw_nodes(frame: &mut Frame<'_>, scene: &Scene, first_row: usize, area: Rect) {
     let now = describe::now_ms();
-    let shown: Vec<usize> = (0..COLUMNS.len())
-        .filter(|column| COLUMNS[*column].2 <= area.width)
-        .collect();
-    let rows = scene
-        .view
-        .nodes
-        .iter()
-        .skip(first_row)
-        .map(|node| node_row(node, now, &shown));
-    let header = Row::new(shown.iter().map(|column| COLUMNS[*column].0))
-        .style(Style::new().add_modifier(Modifier::DIM));
-    let widths = shown.iter().map(|column| COLUMNS[*column].1);
-    frame.render_widget(
-        Table::new(rows, widths).header(header).block(Block::new()),
-        area,
-    );
-}
-
-fn node_row(node: &NodeFact, now_ms: u64, shown: &[usize]) -> Row<'static> {
-    let status = &node.report.status;
-    let color = match status.phase {
-        Phase::Blocked | Phase::FlippingBack => Color::Red,
-        _ if !node.reachable => Color::Red,
-        Phase::Settled => Color::Green,
-        Phase::Joining | Phase::Staged => Color::Yellow,
-        _ => Color::Cyan,
-    };
-    let cells = [
-        Cell::new(output::visible(&node.name).into_owned()),
-        Cell::new(output::visible(&node.class).into_owned()),
-        Cell::new(describe::version(status)),
-        Cell::new(status.phase.words()).style(color),
-        Cell::new(describe::child(node)),
-        Cell::new(bar(node)),
-        Cell::new(output::visible(&describe::remark(node, now_ms)).into_owned()),
-    ];
-    Row::new(shown.iter().map(|column| cells[*column].clone()))
-}
-
-/// A long step's share as a bar of full and light blocks.
-fn bar(node: &NodeFact) -> String {
-    let Some(progress) = &node.report.status.progress else {
-        return String::new();
-    };
-    let Some(total) = progress.total.filter(|total| *total > 0) else {
-        return String::new();
-    };
-    let percent = describe::percent(progress.done, total) as usize;
-    let full = percent * BAR_CELLS / 100;
-    format!("{}{}", "█".repeat(full), "░".repeat(BAR_CELLS - full))
+    let nodes = &scene.view.nodes;
+    let highest = describe::highest(nodes.iter());
+    let mut lines = vec![rows::header(area.width)];
+    for node in nodes.iter().skip(first_row) {
+        if lines.len() > usize::from(area.height) {
+            break;
+        }
+        lines.extend(rows::node_lines(node, now, highest, area.width));
+    }
+    frame.render_widget(Paragraph::new(lines), area);
 }
 
 fn draw_events(frame: &mut Frame<'_>, scene: &Scene, area: Rect) {
@@ -248,7 +196,7 @@ fn draw_events(frame: &mut Frame<'_>, scene: &Scene, area: Rect) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::api::{SystemView, UpgradeSummary};
+    use model::api::{NodeFact, Phase, SystemView, UpgradeSummary};
     use model::ids::{NodeId, Revision, Version};
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
@@ -324,6 +272,28 @@ mod tests {
         let cells = terminal.backend().buffer().content();
         let text: String = cells.iter().map(ratatui::buffer::Cell::symbol).collect();
         for part in ["storage-1", "1 -> 2", "transforming"] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+    }
+
+    /// What somebody watches for: why a node waits, and until when.
+    #[test]
+    fn at_eighty_columns_a_wait_is_told_whole() {
+        let mut scene = scene();
+        let status = &mut scene.view.nodes[0].report.status;
+        status.phase = Phase::Staged;
+        status.progress = None;
+        let reason =
+            "waits for the soak time: storage settled at version 2 less than 10 minutes ago";
+        status.reason = Some(reason.to_owned());
+        status.until_ms = Some(describe::now_ms() + 600_000);
+        let mut terminal = Terminal::new(TestBackend::new(80, 20)).expect("a terminal");
+        terminal
+            .draw(|frame| draw(frame, &scene, 0))
+            .expect("drawn");
+        let cells = terminal.backend().buffer().content();
+        let text: String = cells.iter().map(ratatui::buffer::Cell::symbol).collect();
+        for part in ["(q quits)", "class", "10 minutes", "for at least"] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
     }

@@ -17,13 +17,7 @@ pub(super) fn prepare(data: &Path) -> Result<PathBuf, AgentError> {
     make_folder(data, 0o711).map_err(at(data))?;
     trust::check_way(data)?;
     let data = std::fs::canonicalize(data).map_err(at(data))?;
-    if let Some(name) = somebody_elses(&data).map_err(at(&data))? {
-        return Err(AgentError::NotANodes(data, name));
-    }
-    if let Some(why) = unfit(&data) {
-        return Err(AgentError::Unfit(data, why));
-    }
-    trust::check(&data)?;
+    check(&data)?;
     for (name, mode) in [
         ("versions", 0o711),
         ("lib", 0o711),
@@ -37,6 +31,45 @@ pub(super) fn prepare(data: &Path) -> Result<PathBuf, AgentError> {
             .map_err(at(&folder))?;
     }
     Ok(data)
+}
+
+/// Looks at one that is there, by its real path.
+fn check(data: &Path) -> Result<(), AgentError> {
+    if let Some(name) = somebody_elses(data).map_err(at(data))? {
+        return Err(AgentError::NotANodes(data.to_owned(), name));
+    }
+    if let Some(why) = unfit(data) {
+        return Err(AgentError::Unfit(data.to_owned(), why));
+    }
+    Ok(trust::check(data)?)
+}
+
+/// Whether [`prepare`] would make it ready; nothing is made or changed.
+pub(crate) fn look(data: &Path) -> Result<(), AgentError> {
+    let data = std::path::absolute(data).map_err(at(data))?;
+    match std::fs::symlink_metadata(&data) {
+        Ok(_) if data.is_dir() => {
+            trust::check_way(&data)?;
+            check(&std::fs::canonicalize(&data).map_err(at(&data))?)
+        }
+        Ok(_) => Err(at(&data)(io::ErrorKind::NotADirectory.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => would_be(&data),
+        Err(error) => Err(at(&data)(error)),
+    }
+}
+
+/// Looks at one that is not there: it is made in the nearest folder above.
+fn would_be(data: &Path) -> Result<(), AgentError> {
+    let mut above = data.ancestors().skip(1);
+    let above = above.find(|above| std::fs::symlink_metadata(above).is_ok());
+    let above = above.unwrap_or(Path::new("/"));
+    if !above.is_dir() {
+        return Err(at(above)(io::ErrorKind::NotADirectory.into()));
+    }
+    if let Some(why) = unfit(data) {
+        return Err(AgentError::Unfit(data.to_owned(), why));
+    }
+    Ok(trust::check_way(above)?)
 }
 
 /// Takes over what an agent of an earlier build has kept of its server in a folder that looked as if nobody would miss it. Only the
@@ -181,6 +214,30 @@ mod tests {
         keep("older");
         take_over(&layout).expect("left alone");
         assert_eq!(std::fs::read_to_string(&view).expect("there"), "old");
+    }
+
+    /// `upstart doctor` asks this: what an agent would refuse is refused, and nothing is made.
+    #[test]
+    fn to_look_says_what_an_agent_would_say_and_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path();
+        std::fs::write(place.join("file"), "").expect("written");
+        std::os::unix::fs::symlink("nowhere", place.join("dangling")).expect("linked");
+        std::os::unix::fs::symlink("loop", place.join("loop")).expect("linked");
+        std::fs::create_dir(place.join("open")).expect("made");
+        std::fs::set_permissions(place.join("open"), Permissions::from_mode(0o777)).expect("set");
+        for bad in ["file", "file/x", "dangling", "loop", "a b", "a:b", "open"] {
+            let data = place.join(bad);
+            let before = std::fs::read_dir(place).expect("listed").count();
+            assert!(look(&data).is_err(), "{bad}");
+            let after = std::fs::read_dir(place).expect("listed").count();
+            assert_eq!(before, after, "{bad}");
+            assert!(prepare(&data).is_err(), "{bad}");
+        }
+        look(&place.join("not/yet")).expect("can be made");
+        assert!(!place.join("not").exists());
+        prepare(&place.join("node")).expect("made");
+        look(&place.join("node")).expect("there");
     }
 
     #[test]

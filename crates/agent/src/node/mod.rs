@@ -17,7 +17,7 @@ mod catalog_updates;
 mod child;
 mod claiming;
 mod clock;
-mod data_directory;
+pub(crate) mod data_directory;
 mod disk_space;
 mod doubting;
 mod enrolment;

@@ -117,7 +117,8 @@ impl NodeMachine {
         }
         match (&self.state, phase) {
             (MachineState::Blocked { reason, .. }, _) => Some(match self.old_finding() {
-                Some(finding) => format!("{reason}; {finding}"),
+                // What something has printed may end with a line end.
+                Some(finding) => format!("{}; {finding}", reason.trim_end()),
                 None => reason.clone(),
             }),
             (_, Phase::Staged) => self.wait.reason.clone(),

@@ -65,10 +65,68 @@ fn reasons_are_ranked_by_how_many_wait_for_them() {
     let ranked: Vec<(&str, u64, Option<u64>)> = (census.waits.iter())
         .map(|wait| (wait.kind.name(), wait.nodes.count, wait.until_ms))
         .collect();
-    assert_eq!(ranked, [("limit", 3, Some(400)), ("soaks", 2, Some(400))]);
+    assert_eq!(ranked, [("limit", 3, None), ("soaks", 2, Some(400))]);
     assert_eq!(census.waits[0].nodes.names[0], "n000002");
+    // Of a node with two reasons each kind shows its own.
+    assert_eq!(census.waits[0].example, limit(7));
+    assert_eq!(census.waits[1].example, soaks);
     let phases = &census.classes["storage"].phases;
     assert_eq!((phases[&Phase::Staged], phases[&Phase::Settled]), (4, 1));
+}
+
+/// Nobody goes on without a yes, whenever a window opens besides.
+#[test]
+fn whoever_waits_for_a_person_or_for_others_has_no_moment() {
+    let reason = "waits for approval: `upstart approve 2`; waits for the window that opens at noon";
+    let census = census(&[waiting(1, reason, Some(500))], 100);
+    let told = |name: &str| {
+        let mut waits = census.waits.iter();
+        waits
+            .find(|wait| wait.kind.name() == name)
+            .expect(name)
+            .until_ms
+    };
+    assert_eq!(told("not_approved"), None);
+    assert_eq!(told("no_window"), Some(500));
+}
+
+#[test]
+fn names_stand_in_their_order_whoever_has_joined_first() {
+    let census = census(&[7, 3, 9, 1, 5, 2, 8].map(|number| node(number, 1)), 0);
+    let names = &census.versions[&Version(1)].names;
+    assert_eq!(names.first().map(String::as_str), Some("n000001"));
+    assert!(names.is_sorted() && names.len() == NAMES_MAX, "{names:?}");
+}
+
+/// A curve that ends with the last that has settled looks as if all went on well.
+#[test]
+fn a_curve_goes_on_until_now_as_long_as_somebody_is_missing() {
+    let mut facts = [node(1, 2), node(2, 2), node(3, 1)];
+    facts[0].settled_at_ms = 1_000;
+    facts[1].settled_at_ms = 2_000;
+    let course = |facts: &[NodeFact]| census(facts, 9_000).courses[&Version(2)].clone();
+    let open = course(&facts);
+    assert_eq!(open.curve_end_ms, 9_000);
+    assert_eq!(open.curve[PARTS / 4], 2);
+    assert_eq!(course(&facts[..2]).curve_end_ms, 2_000);
+}
+
+#[test]
+fn a_small_fleet_has_a_pace_too() {
+    let mut facts: Vec<NodeFact> = (0..4).map(|number| node(number, 1)).collect();
+    for (number, fact) in facts.iter_mut().enumerate().take(2) {
+        fact.report.status.version = Version(2);
+        fact.settled_at_ms = 1_000_000 + 60_000 * number as u64;
+    }
+    let course = census(&facts, 1_120_000).courses[&Version(2)].clone();
+    assert_eq!(course.rest_ms(), Some(120_000));
+    facts[1].report.status.version = Version(1);
+    let course = census(&facts, 1_120_000).courses[&Version(2)].clone();
+    let why = course.why_no_rest(false);
+    assert!(
+        why.starts_with("fewer than 2 have settled at this version"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(super) async fn check(
         caller.right = Some(right);
     }
     if let Some(caller) = request.extensions().get::<UnknownCaller>() {
-        caller.is_known_now();
+        caller.is_known_now(requester.principal());
     }
     if let Err(refusal) = requester.check(access) {
         tell_refused(&app, &requester, &refusal).await;
@@ -245,8 +245,8 @@ async fn certified(
             return Err(refuse(
                 Kind::NODE_FORGOTTEN,
                 format!(
-                    "Node `{}` was forgotten by an operator; to take it in again, `upstart invite node {}`.",
-                    principal.name, principal.name
+                    "Node `{0}` was forgotten by an operator; to take it in again, start its agent with the token that `upstart invite node {0}` makes; to end it, `upstart stop`.",
+                    principal.name
                 ),
             ));
         }

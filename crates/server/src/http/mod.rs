@@ -41,11 +41,12 @@ use crate::udb::Udb;
 pub(crate) use auth::RefusedLately;
 use axum::extract::{OriginalUri, Request, State};
 use axum::http::Method;
+use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use identity::Authority;
 use json_request::Asker;
 use model::api::{Moment, RememberedSystem};
-pub(crate) use page::{CensusKeeper, PageSessions};
+pub(crate) use page::{CensusKeeper, LiveStreams, PageSessions};
 use parking_lot::Mutex;
 use requester::Requester;
 use serde_json::Value;
@@ -89,6 +90,8 @@ pub struct AppParts {
     pub(crate) damaged: Arc<Mutex<Vec<DamagedFile>>>,
     /// Browsers that have signed in.
     pub(crate) sessions: PageSessions,
+    /// The streams by which their pages are kept up to date.
+    pub(crate) live: LiveStreams,
     /// The nodes, as the page counts them.
     pub(crate) census: CensusKeeper,
     /// What is counted for those who watch.
@@ -197,11 +200,17 @@ async fn unknown_route(
     State(app): State<App>,
     OriginalUri(uri): OriginalUri,
     request: Request,
-) -> RequestRefusal {
+) -> Response {
+    if let Some(page) = page::no_such_page(&uri, request.headers()) {
+        return page;
+    }
     let path = uri.path();
     let there_is_none =
         format!("There is nothing at {path}; GET /v1/openapi.json lists every route.");
-    told_to_the_known(&app, request, refuse(Kind::UNKNOWN_ROUTE, there_is_none)).await
+    let refusal = refuse(Kind::UNKNOWN_ROUTE, there_is_none);
+    told_to_the_known(&app, request, refusal)
+        .await
+        .into_response()
 }
 
 async fn method_not_allowed(

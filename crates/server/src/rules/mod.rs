@@ -24,6 +24,7 @@ mod withdrawal;
 
 pub(crate) use draft::Draft;
 pub(crate) use identities::{AdmittedBy, Applicant, CertifiedAsker, still_counts};
+pub(crate) use operator::approvable;
 pub(crate) use set_back::RANDOM_MASK;
 pub(crate) use sync::check as check_sync;
 pub(crate) use webhooks::{DeliveryNews, DeliveryStep, LEASE_MS, SERVER, unknown_webhook};

@@ -2,8 +2,12 @@
 
 use super::{Draft, identities, known, permits, retirement, unknown_node};
 use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::state::SystemState;
 use crate::udb::Change;
-use model::api::{Approval, ApproveRequest, EventKind, NodeFact, Pause, PauseRequest, Phase};
+use model::api::{
+    Approval, ApproveRequest, EventKind, NodeFact, Pause, PauseRequest, Phase, UpgradeSummary,
+};
+use model::ids::Version;
 use std::sync::Arc;
 
 /// The longest reason, in bytes: it travels in every view.
@@ -45,6 +49,26 @@ pub(super) fn resume(draft: &mut Draft<'_>) {
     }
 }
 
+/// The upgrade that may be approved, if there is one.
+pub(crate) fn approvable(
+    state: &SystemState,
+    version: Version,
+) -> Result<UpgradeSummary, RequestRefusal> {
+    let refused = |detail: String| Err(refuse(Kind::APPROVAL_REFUSED, detail));
+    let upgrade = known(state, version)?;
+    if upgrade.withdrawn {
+        return refused(format!(
+            "Version {version} is withdrawn; nobody goes there."
+        ));
+    }
+    if version <= state.retiring_through {
+        return refused(format!(
+            "Version {version} is retired: every node is beyond it, and nobody goes there any more."
+        ));
+    }
+    Ok(upgrade)
+}
+
 /// Gives a person's leave; the same again is the same.
 pub(super) fn approve(
     draft: &mut Draft<'_>,
@@ -52,12 +76,7 @@ pub(super) fn approve(
 ) -> Result<Approval, RequestRefusal> {
     let version = request.version;
     let refused = |detail: String| Err(refuse(Kind::APPROVAL_REFUSED, detail));
-    let upgrade = known(draft.state, version)?;
-    if upgrade.withdrawn {
-        return refused(format!(
-            "Version {version} is withdrawn; nobody goes there."
-        ));
-    }
+    let upgrade = approvable(draft.state, version)?;
     if draft.state.approvals.len() >= APPROVALS_MAX {
         return refused(format!(
             "{APPROVALS_MAX} approvals are given; approve the whole version instead."

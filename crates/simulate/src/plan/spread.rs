@@ -80,11 +80,50 @@ pub(super) fn class_courses(
             *all.entry(key).or_default() += actor.weight;
         }
     }
+    limit(scenario, &mut steps, &mut all);
     let courses = steps.into_iter().map(|(key, steps)| {
         let all = all.get(&key).copied().unwrap_or(0.0);
         (key, class_course(steps, all))
     });
     courses.collect()
+}
+
+/// Of a wave that takes so many at most, those who go later go with the rest of the class.
+fn limit(
+    scenario: &Scenario,
+    steps: &mut BTreeMap<ClassKey, WeightedSteps>,
+    all: &mut BTreeMap<ClassKey, f64>,
+) {
+    let waves: Vec<ClassKey> = all.keys().cloned().collect();
+    for key in waves {
+        let (version, class, wave) = &key;
+        let Some(limit) = scenario.at_most(*version, class, *wave) else {
+            continue;
+        };
+        let limit = f64::from(limit);
+        let whole = all.get(&key).copied().unwrap_or(0.0);
+        if whole <= limit {
+            continue;
+        }
+        let rest = (*version, Arc::clone(class), None);
+        all.insert(key.clone(), limit);
+        *all.entry(rest.clone()).or_default() += whole - limit;
+        let Some(mut wave_steps) = steps.remove(&key) else {
+            continue;
+        };
+        wave_steps.sort_unstable_by_key(|(began, settled, _)| (*began, *settled));
+        let mut gone = 0.0;
+        let (with_it, later): (WeightedSteps, WeightedSteps) =
+            wave_steps.into_iter().partition(|(_, _, weight)| {
+                let is_with_it = gone + 0.5 < limit;
+                gone += weight;
+                is_with_it
+            });
+        steps.insert(key, with_it);
+        if !later.is_empty() {
+            steps.entry(rest).or_default().extend(later);
+        }
+    }
 }
 
 fn class_course(mut steps: WeightedSteps, all: f64) -> ClassCourse {

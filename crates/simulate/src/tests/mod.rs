@@ -2,6 +2,7 @@
 
 mod grouping;
 mod promises;
+mod told;
 mod weeks;
 
 use crate::{

@@ -13,7 +13,7 @@ use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use model::api::{Right, Role};
+use model::api::{Principal, Right, Role};
 use page::{PageFrame, PageUser, encoded};
 
 /// What a page may load: its own style, its own script and its own stream, and nothing that stands in it.
@@ -40,6 +40,9 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// What a proxy in front says of how it was asked.
 const FORWARDED_PROTOCOL: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// So many of our name are looked at.
+const COOKIES_MAX: usize = 8;
+
 /// What the name of the cookie begins with.
 const COOKIE: &str = "upstart-session";
 
@@ -48,10 +51,37 @@ const COOKIE_ENCRYPTED: &str = "__Host-";
 
 /// Lets pass what a browser may be asked for, and adds what it must know.
 pub(super) async fn is_safe(request: Request, next: Next) -> Response {
-    let mut response = match fault(&request) {
+    let is_stream = request.uri().path() == "/live";
+    let response = match fault(&request) {
         Some(refusal) => refusal.into_response(),
         None => next.run(request).await,
     };
+    safe(match is_stream {
+        true => response,
+        false => in_words(response),
+    })
+}
+
+/// What could not be read at all is refused by the library, in its own words: people get a page.
+fn in_words(response: Response) -> Response {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_plain = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !response.status().is_client_error() || !is_plain {
+        return response;
+    }
+    let (kind, detail) = match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => (Kind::TOO_LARGE, "The form is too large."),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => (Kind::BAD_REQUEST, "That is no form of this page."),
+        _ => (
+            Kind::BAD_REQUEST,
+            "The address or the form has something twice, or something that is no text: begin on the page itself.",
+        ),
+    };
+    PageRefusal(refuse(kind, detail)).into_response()
+}
+
+/// An answer with what every answer says.
+pub(super) fn safe(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in SAFETY {
         headers.insert(name, HeaderValue::from_static(value));
@@ -107,7 +137,7 @@ pub(super) async fn is_known(State(app): State<App>, mut request: Request, next:
     match visitor(&app, request.headers()).await {
         Ok(Some(visitor)) => {
             if let Some(caller) = request.extensions().get::<UnknownCaller>() {
-                caller.is_known_now();
+                caller.is_known_now(visitor.principal());
             }
             request.extensions_mut().insert(visitor);
             next.run(request).await
@@ -128,10 +158,11 @@ pub(super) async fn is_known(State(app): State<App>, mut request: Request, next:
 
 async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<Visitor>, PageRefusal> {
     let now_ms = app.config.clock.now_ms();
-    let Some(secret) = cookie(headers) else {
-        return Ok(None);
-    };
-    let Some(session) = app.sessions.used(&secret, now_ms) else {
+    let known = cookies(headers).into_iter().find_map(|secret| {
+        let session = app.sessions.used(&secret, now_ms)?;
+        Some((secret, session))
+    });
+    let Some((secret, session)) = known else {
         return Ok(None);
     };
     let requester = match still_known(app, &session.requester).await {
@@ -152,6 +183,11 @@ async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<Visitor>, Page
 }
 
 impl Visitor {
+    /// Who they are, where that is proven.
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        self.requester.principal()
+    }
+
     /// What they may do.
     pub(super) fn role(&self) -> Role {
         match &self.requester {
@@ -164,7 +200,7 @@ impl Visitor {
 
     /// As whom the history knows them: the name that is proven, else the one that they gave.
     pub(super) fn name(&self) -> String {
-        let proven = self.requester.principal();
+        let proven = self.principal();
         proven.map_or_else(|| self.session.author.clone(), |known| known.name.clone())
     }
 
@@ -234,17 +270,21 @@ fn cookie_name(headers: &HeaderMap) -> String {
     port.map_or_else(|| COOKIE.to_owned(), |port| format!("{COOKIE}-{port}"))
 }
 
-/// What a browser keeps of a session.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
+/// What a browser keeps of sessions: others on this host may have put some of the name before ours.
+pub(super) fn cookies(headers: &HeaderMap) -> Vec<String> {
     let wanted = cookie_name(headers);
     let texts = headers.get_all(header::COOKIE).iter();
-    let mut pairs = texts
-        .filter_map(|value| value.to_str().ok())
+    let texts: Vec<_> = texts
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    let pairs = texts
+        .iter()
         .flat_map(|text| text.split(';'))
         .filter_map(|pair| pair.trim().split_once('='));
     let found =
-        pairs.find(|(name, _)| name.strip_prefix(COOKIE_ENCRYPTED).unwrap_or(name) == wanted);
-    found.map(|(_, secret)| secret.to_owned())
+        pairs.filter(|(name, _)| name.strip_prefix(COOKIE_ENCRYPTED).unwrap_or(name) == wanted);
+    let secrets = found.map(|(_, secret)| secret.to_owned());
+    secrets.take(COOKIES_MAX).collect()
 }
 
 /// Has a browser keep a secret for so long: for none it forgets it.
@@ -294,17 +334,21 @@ mod tests {
 
     #[test]
     fn a_cookie_is_found_among_others() {
-        let found = |text| cookie(&headers(&[(header::COOKIE, text)]));
-        assert_eq!(found("a=b; upstart-session=c; d=e").as_deref(), Some("c"));
-        assert_eq!(found("__Host-upstart-session=c").as_deref(), Some("c"));
-        assert_eq!(found("xupstart-session=c"), None);
+        let found = |text| cookies(&headers(&[(header::COOKIE, text)]));
+        assert_eq!(found("a=b; upstart-session=c; d=e"), ["c"]);
+        assert_eq!(found("__Host-upstart-session=c"), ["c"]);
+        assert!(found("xupstart-session=c").is_empty());
+        assert_eq!(found("upstart-session=x; upstart-session=c"), ["x", "c"]);
+        let odd = HeaderValue::from_bytes(b"a=\xff; upstart-session=c").expect("a value");
+        let odd = HeaderMap::from_iter([(header::COOKIE, odd)]);
+        assert_eq!(cookies(&odd), ["c"]);
         // A server at another port has its own.
         let cookies = (
             header::COOKIE,
             "upstart-session-7070=a; upstart-session-7071=b",
         );
         let host = (header::HOST, "localhost:7071");
-        assert_eq!(cookie(&headers(&[cookies, host])).as_deref(), Some("b"));
+        assert_eq!(super::cookies(&headers(&[cookies, host])), ["b"]);
     }
 
     #[test]

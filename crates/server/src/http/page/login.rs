@@ -1,6 +1,6 @@
 //! Signing in and out. A link only shows a button: that somebody's program looks at links uses none up.
 
-use super::guard::{Visitor, cookie, kept};
+use super::guard::{Visitor, cookies, kept};
 use super::session::SESSION_MS;
 use super::{PageRefusal, shown};
 use crate::front::CallerConnection;
@@ -12,7 +12,9 @@ use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, response};
+use identity::is_web_token;
 use model::api::Right;
+use model::visible::is_order;
 use page::{code_page, login_page};
 use serde::Deserialize;
 
@@ -65,7 +67,15 @@ pub(super) async fn enter(
     let connection = connection.map(|Extension(connection)| connection);
     let to = within(&query.to);
     let entered = if form.code.is_empty() {
+        let is_web = is_web_token(form.token.trim());
         let found = by_pasted(&app, connection.clone(), form.token).await;
+        let found = found.map_err(|refusal| match refusal.kind {
+            Kind::UNAUTHORIZED if !is_web => refuse(
+                Kind::UNAUTHORIZED,
+                "That is not the server\u{2019}s own token. `upstart page` signs you in without one.",
+            ),
+            _ => refusal,
+        });
         found.and_then(|requester| {
             requester.check(Access::Right(Right::View))?;
             Ok((requester, name(&form.name)))
@@ -77,7 +87,9 @@ pub(super) async fn enter(
         Ok((requester, author)) => {
             let now_ms = app.config.clock.now_ms();
             // Whoever was signed in here is no longer.
-            cookie(&headers).inspect(|before| app.sessions.end(before));
+            for before in cookies(&headers) {
+                app.sessions.end(&before);
+            }
             let secret = app.sessions.begin(requester, author, now_ms);
             let held = kept(connection.as_ref(), &headers, &secret, SESSION_MS);
             let held = response::AppendHeaders([(header::SET_COOKIE, held)]);
@@ -97,7 +109,7 @@ async fn used(app: &App, code: &str) -> Result<(Requester, String), RequestRefus
     app.sessions.use_link(code, now_ms).ok_or_else(|| {
         refuse(
             Kind::UNAUTHORIZED,
-            "The link was used already, or is older than a minute: make another with `upstart page`.",
+            "The link was used already, is older than a minute, or gave way to newer ones of yours, or was made before the server was started: make another with `upstart page`.",
         )
     })
 }
@@ -131,7 +143,7 @@ fn within(to: &str) -> &str {
 /// The name that somebody gives, if it is one.
 fn name(given: &str) -> String {
     let given = given.trim();
-    let is_none = given.is_empty() || given.chars().any(char::is_control);
+    let is_none = given.is_empty() || given.chars().any(|c| c.is_control() || is_order(c));
     if is_none {
         return NAME_UNNAMED.to_owned();
     }
@@ -164,6 +176,7 @@ mod tests {
     fn a_name_is_one_line() {
         assert_eq!(name(" ann "), "ann");
         assert_eq!(name("a\nb"), "operator");
+        assert_eq!(name("ann\u{200b}"), "operator");
         assert_eq!(name(&"a".repeat(200)).len(), 100);
     }
 }

@@ -15,12 +15,13 @@ mod nodes;
 mod session;
 
 pub(crate) use census::CensusKeeper;
+pub(crate) use live::LiveStreams;
 pub(crate) use session::PageSessions;
 
 use super::App;
-use crate::problem::{Kind, RequestRefusal};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -67,6 +68,16 @@ fn asset(asset: PageAsset) -> Response {
 /// A page that is answered.
 fn shown(page: Markup) -> Response {
     Html(page.into_string()).into_response()
+}
+
+/// There is no such page, for those who ask with a browser; programs get a problem.
+pub(super) fn no_such_page(uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+    let accepts = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
+    let is_browser = accepts.is_some_and(|accepts| accepts.contains("text/html"));
+    (is_browser && !uri.path().starts_with("/v1/")).then(|| {
+        let refusal = refuse(Kind::UNKNOWN_ROUTE, "There is no such page.");
+        guard::safe(PageRefusal(refusal).into_response())
+    })
 }
 
 /// A refusal, for people.

@@ -3,6 +3,7 @@
 
 use crate::http::auth::digest;
 use crate::http::requester::Requester;
+use model::api::Principal;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
@@ -15,11 +16,17 @@ const IDLE_MS: u64 = 60 * 60 * 1_000;
 /// How long a one-time link can be used.
 pub(super) const LINK_MS: u64 = 60_000;
 
-/// How many sessions there are at most: then the one goes that was not used for longest.
+/// How many sessions there are at most: then one of whoever has most goes, the one that was not used for longest.
 const SESSIONS_MAX: usize = 1_000;
 
-/// How many links there are at most: then the oldest goes.
-const LINKS_MAX: usize = 100;
+/// How many of them are one person's: enough for many browsers, and too few to take the others' places.
+const SESSIONS_EACH_MAX: usize = 50;
+
+/// How many links there are at most: then the oldest goes of whoever has most.
+const LINKS_MAX: usize = 1_000;
+
+/// How many of them are one person's: a link lives for a minute.
+const LINKS_EACH_MAX: usize = 20;
 
 /// What a secret holds of chance, in bytes.
 const CHANCE_BYTES: usize = 32;
@@ -63,11 +70,11 @@ impl PageSessions {
         let secret = secret();
         let mut table = self.0.lock();
         table.sweep(now_ms);
-        if table.sessions.len() >= SESSIONS_MAX {
-            let longest = table.sessions.iter().min_by_key(|(_, one)| one.used_ms);
-            let longest = longest.map(|(key, _)| key.clone());
-            longest.and_then(|key| table.sessions.remove(&key));
-        }
+        let owner = requester.principal().cloned();
+        let limits = (SESSIONS_EACH_MAX, SESSIONS_MAX);
+        make_room(&mut table.sessions, &owner, limits, |one| {
+            (one.requester.principal().cloned(), one.used_ms)
+        });
         let session = BrowserSession {
             requester,
             author,
@@ -105,11 +112,11 @@ impl PageSessions {
         let code = secret();
         let mut table = self.0.lock();
         table.sweep(now_ms);
-        if table.links.len() >= LINKS_MAX {
-            let oldest = table.links.iter().min_by_key(|(_, one)| one.made_ms);
-            let oldest = oldest.map(|(key, _)| key.clone());
-            oldest.and_then(|key| table.links.remove(&key));
-        }
+        let owner = requester.principal().cloned();
+        let limits = (LINKS_EACH_MAX, LINKS_MAX);
+        make_room(&mut table.links, &owner, limits, |one| {
+            (one.requester.principal().cloned(), one.made_ms)
+        });
         let link = OpenLink {
             requester,
             author,
@@ -136,6 +143,31 @@ impl SessionTable {
         });
         self.links
             .retain(|_, link| now_ms.saturating_sub(link.made_ms) < LINK_MS);
+    }
+}
+
+/// Makes room for one more of an owner's. Whoever has their share loses their own oldest; when all places are taken, it is the oldest of
+/// whoever has most. So nobody takes what others have, however often they come.
+fn make_room<T>(
+    all: &mut HashMap<String, T>,
+    owner: &Option<Principal>,
+    (each_max, max): (usize, usize),
+    about: impl Fn(&T) -> (Option<Principal>, u64),
+) {
+    let mut counts: HashMap<Option<Principal>, usize> = HashMap::new();
+    for one in all.values() {
+        *counts.entry(about(one).0).or_default() += 1;
+    }
+    let most = counts.iter().max_by_key(|(_, count)| **count);
+    let from = match most {
+        _ if counts.get(owner).is_some_and(|own| *own >= each_max) => owner,
+        Some((most, _)) if all.len() >= max => most,
+        _ => return,
+    };
+    let of_them = all.iter().filter(|(_, one)| about(one).0 == *from);
+    let oldest = of_them.min_by_key(|(_, one)| about(one).1);
+    if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+        all.remove(&oldest);
     }
 }
 
@@ -184,20 +216,49 @@ mod tests {
         assert!(sessions.use_link(&make(), LINK_MS).is_none());
     }
 
+    fn someone(name: &str) -> Requester {
+        Requester::Claimed(crate::http::requester::ClaimedCaller {
+            principal: Principal::operator(name),
+            role: model::api::Role::Viewer,
+            expires_at_ms: u64::MAX,
+        })
+    }
+
+    #[test]
+    fn nobody_takes_what_others_have() {
+        let sessions = PageSessions::default();
+        let admins = begun(&sessions, 0);
+        let admins_link = sessions.make_link(Requester::TokenHolder, "ann".to_owned(), 0);
+        let first = sessions.begin(someone("eve"), String::new(), 0);
+        for at in 1..=2_000 {
+            sessions.begin(someone("eve"), String::new(), at);
+            sessions.make_link(someone("eve"), String::new(), at);
+        }
+        assert!(!sessions.goes_on(&first, 2_000));
+        assert!(sessions.goes_on(&admins, 2_000));
+        assert!(sessions.use_link(&admins_link, 2_000).is_some());
+        let table = sessions.0.lock();
+        let sizes = (table.sessions.len(), table.links.len());
+        assert_eq!(sizes, (SESSIONS_EACH_MAX + 1, LINKS_EACH_MAX));
+    }
+
     #[test]
     fn there_are_so_many_and_no_more() {
         let sessions = PageSessions::default();
         let first = begun(&sessions, 0);
-        for at in 1..=SESSIONS_MAX as u64 {
+        for at in 1..=50 {
             begun(&sessions, at);
         }
-        assert!(!sessions.goes_on(&first, SESSIONS_MAX as u64));
-        let code = sessions.make_link(Requester::TokenHolder, String::new(), 0);
-        for at in 1..=LINKS_MAX as u64 {
-            sessions.make_link(Requester::TokenHolder, String::new(), at);
+        assert!(!sessions.goes_on(&first, 50));
+        for person in 0..SESSIONS_MAX {
+            let name = format!("p{person}");
+            sessions.begin(someone(&name), String::new(), 52);
         }
-        assert!(sessions.use_link(&code, LINKS_MAX as u64).is_none());
+        // Whoever has most gives way first.
         let table = sessions.0.lock();
-        assert_eq!((table.sessions.len(), table.links.len()), (1_000, 100));
+        assert_eq!(table.sessions.len(), SESSIONS_MAX);
+        let tokens = table.sessions.values();
+        let tokens = tokens.filter(|one| one.requester.principal().is_none());
+        assert_eq!(tokens.count(), 1);
     }
 }

@@ -147,14 +147,28 @@ async fn every_action_goes_by_the_rules_of_the_interface() {
     let refused = browser.act("retire", &[("version", "1")]).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
     assert!(refused.text.contains("Still needed by"), "{}", refused.text);
-    let done = browser.act("forget", &[("node", "b")]).await;
+    // It is heard: that wants a clear yes.
+    let refused = browser.act("forget", &[("node", "b")]).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let asked = browser.page("/act/forget?node=b").await;
+    assert!(asked.contains("It was heard less than 1 s ago"), "{asked}");
+    let done = browser
+        .act("forget", &[("node", "b"), ("consent", "yes")])
+        .await;
     assert_eq!(done.leads_to(), "/?done=forget");
     server.report(nodes[0], report(2)).await.expect("heard");
     let done = browser.act("retire", &[("version", "1")]).await;
     assert_eq!(done.leads_to(), "/?done=retire");
     let view = server.client.system().await.expect("seen");
     assert_eq!(view.retiring_through, Version(1));
-    for odd in ["/act/retry", "/act/approve?version=x", "/act/none"] {
+    for odd in [
+        "/act/retry",
+        "/act/forget?node=none",
+        "/act/approve?version=x",
+        "/act/approve?version=1",
+        "/act/approve?version=99",
+        "/act/none",
+    ] {
         assert!(browser.get(odd).await.status.is_client_error(), "{odd}");
     }
     // A node that waits says why, and what would be asked for it is a click away.

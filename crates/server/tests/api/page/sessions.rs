@@ -26,6 +26,7 @@ async fn nobody_sees_a_page_who_has_not_signed_in() {
     let wrong = browser.post("/login", &[("token", "not the token")]).await;
     assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
     assert!(wrong.text.contains("role=\"alert\""), "{}", wrong.text);
+    assert!(!wrong.text.contains("one-time"), "{}", wrong.text);
     let right = [("token", TOKEN), ("name", "ann")];
     let entered = browser.post("/login?to=%2Fnodes%3Fclass%3Da", &right).await;
     assert_eq!(entered.leads_to(), "/nodes?class=a");
@@ -151,6 +152,29 @@ async fn over_tls_the_cookie_is_this_hosts_and_for_tls_only() {
     assert!(cookie.ends_with("; Secure"), "{cookie}");
     browser.keep(&entered);
     browser.page("/").await;
+    server.stop().await;
+}
+
+/// People get a page, and programs a problem.
+#[tokio::test]
+async fn what_cannot_be_read_and_what_is_not_there_is_told_on_a_page() {
+    let (_site, server) = started().await;
+    let browser = Browser::signed_in(&server).await;
+    let twice = browser.get("/nodes?class=a&class=b").await;
+    assert_eq!(twice.status, StatusCode::BAD_REQUEST);
+    assert!(twice.text.contains("<h1>"), "{}", twice.text);
+    let reason = "x".repeat(40_000);
+    let large = browser.post("/act/pause", &[("reason", &reason)]).await;
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(large.text.contains("<h1>"), "{}", large.text);
+    let bogus = browser.request(Method::GET, "/bogus");
+    let bogus = bogus.header("Accept", "text/html,*/*").send().await;
+    let bogus = bogus.expect("answered");
+    assert_eq!(bogus.status(), StatusCode::NOT_FOUND);
+    assert!(bogus.headers().contains_key("content-security-policy"));
+    let program = browser.request(Method::GET, "/bogus").send().await;
+    let program = program.expect("answered");
+    assert_eq!(program.status(), StatusCode::UNAUTHORIZED);
     server.stop().await;
 }
 
