@@ -3,8 +3,8 @@
 
 use super::guard::Visitor;
 use crate::http::App;
-use crate::meters::CountedOpen;
 use crate::http::auth::digest;
+use crate::meters::CountedOpen;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
