@@ -226,9 +226,10 @@ fn still_heard(fact: &NodeFact) -> anyhow::Error {
 pub(crate) fn forget(globals: &Globals, arguments: &ForgetArgs) -> CommandOutcome {
     let client = connect(globals)?;
     wait_for(async {
-        let heard = match arguments.even_if_heard {
-            true => None,
-            false => heard(&client, &arguments.node).await?,
+        let heard = if arguments.even_if_heard {
+            None
+        } else {
+            heard(&client, &arguments.node).await?
         };
         match heard {
             Some(fact) => Err(still_heard(&fact)),

@@ -250,9 +250,10 @@ fn first_stuck(scenario: &Scenario, cast: &crate::Cast, course: &Course) -> Opti
         .filter(|reason| !passes(reason))
         .map(ToString::to_string)
         .collect();
-    let why = match lasting.is_empty() {
-        true => reasons.iter().map(ToString::to_string).collect(),
-        false => lasting,
+    let why = if lasting.is_empty() {
+        reasons.iter().map(ToString::to_string).collect()
+    } else {
+        lasting
     };
     Some(StuckNode {
         node: name(*actor),

@@ -56,9 +56,10 @@ pub(super) async fn is_safe(request: Request, next: Next) -> Response {
         Some(refusal) => refusal.into_response(),
         None => next.run(request).await,
     };
-    safe(match is_stream {
-        true => response,
-        false => in_words(response),
+    safe(if is_stream {
+        response
+    } else {
+        in_words(response)
     })
 }
 
