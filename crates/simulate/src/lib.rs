@@ -17,11 +17,9 @@ mod waiting;
 pub use cast::{Actor, Cast};
 pub use course::{Course, CourseStep};
 pub use durations::{TimeDistribution, TimeDistributionError};
-pub use plan::{
-    ClassPlan, EmptyWave, PlanSettings, PlanSpread, PlannedWaits, StuckNode, UpgradePlan, plan,
-};
+pub use plan::{ClassPlan, PlanSettings, PlanSpread, PlannedWaits, StuckNode, UpgradePlan, plan};
 pub use planned::{PlannedNode, Unavailability};
-pub use scenario::{MetricForecast, Scenario, ScenarioError};
+pub use scenario::{EmptyWave, MetricForecast, Scenario, ScenarioError};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 mod spread;
 
 use crate::cast::Casting;
-use crate::{Course, Scenario, ScenarioError};
+use crate::{Course, EmptyWave, Scenario, ScenarioError};
 use model::api::WaitCode;
 use model::ids::Version;
 use serde::Serialize;
@@ -103,17 +103,6 @@ pub struct PlannedWaits {
     pub reason: &'static str,
     /// The sum over all nodes, in the median course.
     pub node_ms: u64,
-}
-
-/// A wave that takes no node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct EmptyWave {
-    /// The class.
-    pub class: String,
-    /// Which wave, counted from 1.
-    pub wave: usize,
-    /// The wave before it that takes every node that it could take, in any fleet; absent where these nodes are too few, or other ones.
-    pub taken_by: Option<usize>,
 }
 
 /// A node that does not get there.

@@ -1,10 +1,11 @@
 //! What is simulated: a history whose last upgrade is to be planned, the nodes, what people have said, and how long things take.
 
-use crate::{EmptyWave, PlannedNode, TimeDistribution, Unavailability};
+use crate::{PlannedNode, TimeDistribution, Unavailability};
 use model::api::{Approval, Pause, UpgradeSummary};
 use model::ids::{Revision, Version};
 use model::release::History;
 use model::schedule::{MetricGauge, Wave};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -40,6 +41,17 @@ const START_MS_MAX: u64 = 253_402_300_799_999;
 
 /// What the queries of a class's schedule will give, from which moment on.
 pub type MetricForecast = BTreeMap<String, BTreeMap<u64, BTreeMap<String, MetricGauge>>>;
+
+/// A wave that takes no node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EmptyWave {
+    /// The class.
+    pub class: String,
+    /// Which wave, counted from 1.
+    pub wave: usize,
+    /// The wave before it that takes every node that it could take, in any fleet; absent where these nodes are too few, or other ones.
+    pub taken_by: Option<usize>,
+}
 
 /// Why nothing can be said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -47,11 +47,8 @@ pub(super) fn of(
             }
         }
     }
-    let mut listed: Vec<UpgradeSummary> = saved
-        .upgrades
-        .iter()
-        .map(|one| one.summary.clone())
-        .collect();
+    let listed = saved.upgrades.iter().map(|one| one.summary.clone());
+    let mut listed: Vec<UpgradeSummary> = listed.collect();
     if let Some(upgrade) = upgrade {
         let version = upgrade.version;
         let before = upgrades.insert(version, upgrade.clone());
