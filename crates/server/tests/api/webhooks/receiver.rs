@@ -86,6 +86,9 @@ impl Received {
     }
 }
 
+/// How long a receiver works on a request before it answers.
+const WORK: Duration = Duration::from_millis(2);
+
 type Decides = dyn Fn(usize, &Received) -> Behaviour + Send + Sync;
 
 /// A receiver.
@@ -127,10 +130,7 @@ impl Receiver {
                     let (received, at_once) = (Arc::clone(&received), Arc::clone(&at_once));
                     let (decides, under_way) = (Arc::clone(&decides), Arc::clone(&under_way));
                     tokio::spawn(async move {
-                        let count = under_way.fetch_add(1, Ordering::SeqCst) + 1;
-                        at_once.fetch_max(count, Ordering::SeqCst);
-                        serve(stream, &received, &*decides).await;
-                        under_way.fetch_sub(1, Ordering::SeqCst);
+                        serve(stream, &received, &*decides, (&under_way, &at_once)).await;
                     });
                 }
             }
@@ -167,7 +167,12 @@ pub(crate) async fn free_address() -> SocketAddr {
 }
 
 /// One request for each connection.
-async fn serve(mut stream: TcpStream, received: &Mutex<Vec<Received>>, decides: &Decides) {
+async fn serve(
+    mut stream: TcpStream,
+    received: &Mutex<Vec<Received>>,
+    decides: &Decides,
+    (under_way, at_once): (&AtomicUsize, &AtomicUsize),
+) {
     let Some(mut request) = read(&mut stream).await else {
         return;
     };
@@ -175,6 +180,11 @@ async fn serve(mut stream: TcpStream, received: &Mutex<Vec<Received>>, decides: 
     request.behaviour = decides(number, &request);
     let behaviour = request.behaviour;
     received.lock().push(request);
+    // The work that it makes: one that came before the answer would meet it.
+    let count = under_way.fetch_add(1, Ordering::SeqCst) + 1;
+    at_once.fetch_max(count, Ordering::SeqCst);
+    tokio::time::sleep(WORK).await;
+    under_way.fetch_sub(1, Ordering::SeqCst);
     answer(&mut stream, behaviour).await;
 }
 
