@@ -1,6 +1,5 @@
 //! What operators do from the page: each has a page of its own that says what it means, which command does the same, and asks.
 
-use crate::act_about::ActionAbout;
 use crate::user::{PageUser, form_token};
 use crate::words::encoded;
 use maud::{Markup, html};
@@ -8,6 +7,17 @@ use model::visible::is_order;
 
 /// The longest reason that fits the field; the server has the last word.
 const REASON_CHARACTERS_MAX: u32 = 500;
+
+/// What the page of an action says besides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ActionAbout {
+    /// How things stand.
+    pub notes: Vec<String>,
+    /// What somebody has to agree to; nothing where the button is enough.
+    pub consent: Option<String>,
+    /// The classes for which it may be done one by one.
+    pub classes: Vec<String>,
+}
 
 /// What an operator does.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,19 +1,8 @@
 //! What an action is about, as things stand now: what its page says besides, and where it wants a clear yes.
 
-use crate::act::PageAction;
+use crate::act::{ActionAbout, PageAction};
 use crate::words::{counted, duration, grouped};
 use model::api::NodeFact;
-
-/// What the page of an action says besides.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ActionAbout {
-    /// How things stand.
-    pub notes: Vec<String>,
-    /// What somebody has to agree to; nothing where the button is enough.
-    pub consent: Option<String>,
-    /// The classes for which it may be done one by one.
-    pub classes: Vec<String>,
-}
 
 /// How things stand where an action is done.
 #[derive(Clone, Debug, Default)]

@@ -22,8 +22,8 @@ mod view;
 mod waits;
 mod words;
 
-pub use act::{PageAction, confirmation};
-pub use act_about::{ActionAbout, ActionPlace, about};
+pub use act::{ActionAbout, PageAction, confirmation};
+pub use act_about::{ActionPlace, about};
 pub use assets::{FAVICON, PageAsset, SCRIPT, STYLE};
 pub use census::{
     CallCensus, ClassCensus, CourseCensus, FailureTally, FleetCensus, NamedCount, WaitTally,
