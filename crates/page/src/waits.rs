@@ -94,11 +94,22 @@ pub fn wait_kinds(reason: &str) -> Vec<WaitKind> {
     known
 }
 
-/// What a text says of one kind of reason: reasons stand behind one another.
+/// What stands between two reasons, and within some.
+const BETWEEN: &str = "; ";
+
+/// What a text says of one kind of reason: reasons stand behind one another. What has no kind of its own belongs to the reason before it.
 pub(crate) fn part_of<'a>(kind: &WaitKind, reason: &'a str) -> &'a str {
-    let mut parts = reason.split("; ");
-    let part = parts.find(|part| wait_kinds(part).contains(kind));
-    part.unwrap_or(reason)
+    let is_known = |part: &str| WORDS.iter().any(|(_, words)| part.contains(words));
+    let (mut begin, mut at) = (None, 0);
+    for part in reason.split(BETWEEN) {
+        match begin {
+            None if wait_kinds(part).contains(kind) => begin = Some(at),
+            Some(begin) if is_known(part) => return &reason[begin..at - BETWEEN.len()],
+            _ => {}
+        }
+        at += part.len() + BETWEEN.len();
+    }
+    begin.map_or(reason, |begin| &reason[begin..])
 }
 
 /// The beginning of a text in which each number is `#`.
