@@ -87,13 +87,25 @@ pub struct ClassPlan {
     pub unavailable_max: u64,
 }
 
-impl ClassPlan {
-    /// By version, then by who begins first; the rest of a class after its waves.
-    fn order(&self) -> (Version, u64, String, usize) {
-        let first_ms = self.first_ms.map_or(u64::MAX, |first| first.p50_ms);
-        let wave = self.wave.unwrap_or(usize::MAX);
-        (self.version, first_ms, self.class.clone(), wave)
+/// By version, then by which class begins first; a class by its waves, and those who are in none at last.
+fn put_in_order(classes: &mut [ClassPlan]) {
+    let mut first: BTreeMap<(Version, String), u64> = BTreeMap::new();
+    for row in &*classes {
+        let began_ms = row.first_ms.map_or(u64::MAX, |first| first.p50_ms);
+        let of_class = first.entry((row.version, row.class.clone()));
+        let of_class = of_class.or_insert(u64::MAX);
+        *of_class = began_ms.min(*of_class);
     }
+    classes.sort_by_key(|row| {
+        let of_class = (row.version, row.class.clone());
+        let began_ms = first.get(&of_class).copied();
+        (
+            row.version,
+            began_ms,
+            of_class.1,
+            row.wave.unwrap_or(usize::MAX),
+        )
+    });
 }
 
 /// How long nodes wait for something.
@@ -157,7 +169,7 @@ pub fn plan(scenario: &Scenario, settings: &PlanSettings) -> Result<UpgradePlan,
         spread::class_plan(key, *nodes, &courses)
     });
     let mut classes: Vec<ClassPlan> = classes.collect();
-    classes.sort_by_key(ClassPlan::order);
+    put_in_order(&mut classes);
     Ok(UpgradePlan {
         version: scenario.history.newest(),
         start_ms: scenario.start_ms,
