@@ -5,6 +5,7 @@ mod bundles;
 mod components;
 mod doctor;
 mod endings;
+mod forgetting;
 mod given_tokens;
 mod help;
 mod identities;

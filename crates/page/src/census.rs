@@ -91,6 +91,8 @@ pub struct CourseCensus {
     pub there: u64,
     /// Those of the others that are heard and not blocked: the pace is theirs.
     pub moving: u64,
+    /// Those of the moving that go no further before somebody does something: they wait for an approval, or for a node that is blocked.
+    pub held_up: u64,
     /// Those of the others that are blocked.
     pub blocked: u64,
     /// Those of the others that are not heard.
@@ -112,7 +114,7 @@ impl CourseCensus {
     #[must_use]
     pub fn rest_ms(&self) -> Option<u64> {
         let known = self.recent >= self.pace_nodes() && self.moving > 0;
-        let known = known && self.pace_ms >= PACE_MS_MIN;
+        let known = known && self.pace_ms >= PACE_MS_MIN && self.held_up == 0;
         known.then(|| self.moving.saturating_mul(self.pace_ms) / self.recent)
     }
 }
@@ -123,6 +125,8 @@ impl CourseCensus {
         let nodes = self.pace_nodes();
         if is_paused {
             "the system is paused".to_owned()
+        } else if self.held_up > 0 {
+            format!("{} of them wait for somebody to do something", self.held_up)
         } else if self.recent < nodes {
             format!("fewer than {nodes} have settled at this version in the last ten minutes")
         } else {
@@ -195,6 +199,7 @@ impl FleetCensus {
         for (fact, class) in nodes.clone() {
             counting.node(fact, class, retiring);
         }
+        let held_up = std::mem::take(&mut counting.held_up);
         let mut census = counting.ended(now_ms);
         let settled = settled_times(nodes.clone());
         for version in settled.keys() {
@@ -210,6 +215,7 @@ impl FleetCensus {
         }
         for (version, course) in &mut census.courses {
             course.count(*version, &standings);
+            course.held_up = held_up.range(..=*version).map(|(_, nodes)| nodes).sum();
             if let Some(times) = settled.get(version) {
                 course.settle(times, now_ms);
             }
@@ -258,6 +264,8 @@ struct Counting<'a> {
     failures: HashMap<(&'static str, String), FailureTally>,
     remarks: HashMap<String, FailureTally>,
     counters: HashMap<&'a str, u64>,
+    /// Those that go no further before somebody does something, by where they would go next.
+    held_up: BTreeMap<Version, u64>,
 }
 
 impl<'a> Counting<'a> {
@@ -311,7 +319,14 @@ impl<'a> Counting<'a> {
         if status.phase == Phase::Staged && !reason.is_empty() && failed.is_none() {
             self.census.waiting += 1;
             let kinds = self.kinds.entry(reason);
-            for kind in kinds.or_insert_with(|| wait_kinds(reason)) {
+            let kinds = kinds.or_insert_with(|| wait_kinds(reason));
+            let target = status
+                .target
+                .filter(|_| fact.reachable && kinds.iter().any(WaitKind::waits_for_somebody));
+            if let Some(target) = target {
+                *self.held_up.entry(target).or_default() += 1;
+            }
+            for kind in kinds {
                 if !self.waits.contains_key(kind) {
                     let tally = WaitTally {
                         kind: kind.clone(),

@@ -89,7 +89,7 @@ fn curve(view: &UpgradePageView<'_>) -> Markup {
                 (area(&course.curve, view.census.nodes, &colour(view.upgrade.version.0), &what))
                 p .hint .ends {
                     span { "0 nodes, " (ago(view.now_ms, first)) }
-                    span { @if course.curve_end_ms >= view.now_ms { "now" } @else { (ago(view.now_ms, course.curve_end_ms)) } }
+                    span { @if course.curve_end_ms >= view.census.at_ms { "now" } @else { (ago(view.now_ms, course.curve_end_ms)) } }
                 }
                 p .hint { "The nodes that are at this version now, by when they settled there; the last one did " (ago(view.now_ms, last)) "." }
             }
@@ -139,9 +139,15 @@ fn actions(view: &UpgradePageView<'_>) -> Markup {
     let upgrade = view.upgrade;
     let version = upgrade.version.to_string();
     let is_newest = newest(view.system).is_some_and(|newest| newest.version == upgrade.version);
+    // Nothing is left to be approved where everybody may go.
+    let is_approved = view.system.approvals.iter().any(|given| {
+        (given.version, given.revision) == (upgrade.version, upgrade.revision)
+            && given.class.is_none()
+            && given.node.is_none()
+    });
     let is_open = !upgrade.withdrawn && upgrade.version > view.system.retiring_through;
     html! {
-        @if is_open && view.user.may_operate() && there(view.census, upgrade.version) < view.census.nodes {
+        @if is_open && !is_approved && view.user.may_operate() && there(view.census, upgrade.version) < view.census.nodes {
             p .buttons { (button("approve", &[("version", &version)], "Approve\u{2026}")) }
         }
         @if is_open && is_newest && upgrade.from > Version(0) && there(view.census, upgrade.version) == 0 {

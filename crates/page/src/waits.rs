@@ -73,6 +73,17 @@ impl WaitKind {
         )
     }
 
+    /// Whether somebody has to do something before it ends.
+    #[must_use]
+    pub fn waits_for_somebody(&self) -> bool {
+        matches!(
+            self,
+            Self::Code(
+                WaitCode::Blocked | WaitCode::NotApproved | WaitCode::Paused | WaitCode::NoZone
+            )
+        )
+    }
+
     /// What it means, where that is known.
     #[must_use]
     pub fn meaning(&self) -> Option<&'static str> {

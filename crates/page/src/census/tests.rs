@@ -120,6 +120,14 @@ fn a_small_fleet_has_a_pace_too() {
     }
     let course = census(&facts, 1_120_000).courses[&Version(2)].clone();
     assert_eq!(course.rest_ms(), Some(120_000));
+    // Nobody behind one that is blocked goes at any pace.
+    let blocked = "version 2 has failed and is blocked at n000000";
+    facts[3] = waiting(3, blocked, None);
+    let course = census(&facts, 1_120_000).courses[&Version(2)].clone();
+    assert_eq!((course.held_up, course.rest_ms()), (1, None));
+    let why = course.why_no_rest(false);
+    assert_eq!(why, "1 of them wait for somebody to do something");
+    facts[3] = node(3, 1);
     facts[1].report.status.version = Version(1);
     let course = census(&facts, 1_120_000).courses[&Version(2)].clone();
     let why = course.why_no_rest(false);
