@@ -1,5 +1,6 @@
 //! The issuer whose web tokens let operators in: its keys are kept, and asked for anew when they are old, or when a token names another.
 
+use crate::outside::outside_client;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use identity::{ClaimError, ClaimedOperator, Issuer, IssuerKeySet, issuer_tls};
 use parking_lot::Mutex;
@@ -65,14 +66,7 @@ impl TokenIssuer {
             None => drop(asked_at(&issuer.url)?),
         }
         let tls = issuer_tls(&issuer).map_err(|error| error.to_string())?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(ANSWER_LIMIT)
-            .user_agent(concat!("upstart/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| error.to_string())?;
+        let client = outside_client(tls, ANSWER_LIMIT)?;
         Ok(Self {
             issuer,
             client,

@@ -15,6 +15,7 @@ mod local;
 mod measuring;
 mod meters;
 mod opening;
+mod outside;
 mod problem;
 mod prometheus;
 mod recovery;

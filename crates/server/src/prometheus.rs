@@ -1,5 +1,6 @@
 //! A Prometheus that is asked for what the schedules of upgrades want measured.
 
+use crate::outside::outside_client;
 use identity::outside_tls;
 use reqwest::Url;
 use reqwest::header::AUTHORIZATION;
@@ -76,14 +77,7 @@ impl Prometheus {
             ));
         }
         let tls = outside_tls(place.certificates.as_deref()).map_err(|error| error.to_string())?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(ANSWER_LIMIT)
-            .user_agent(concat!("upstart/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| error.to_string())?;
+        let client = outside_client(tls, ANSWER_LIMIT)?;
         Ok(Self {
             client,
             query,

@@ -22,6 +22,18 @@ pub const EVENT_FIELDS: &[&str] = &[
 /// The fields of `node`.
 const NODE_FIELDS: &[&str] = &["name", "class", "attributes"];
 
+/// What commands may use.
+const EVERYTHING: &[&str] = &[
+    "attributes",
+    "bundle",
+    "node",
+    "ports",
+    "software",
+    "state",
+    "vars",
+    "version",
+];
+
 impl Allowed {
     /// What is known of a node before anything is chosen for it: for filters.
     pub const NODE: Self = Self {
@@ -48,16 +60,7 @@ impl Allowed {
 
     /// Everything, for a command that is run beside software whose services are not known yet.
     pub const BESIDE: Self = Self {
-        roots: &[
-            "attributes",
-            "bundle",
-            "node",
-            "ports",
-            "software",
-            "state",
-            "vars",
-            "version",
-        ],
+        roots: EVERYTHING,
         node: NODE_FIELDS,
         services: None,
         folder: None,
@@ -101,18 +104,8 @@ impl Allowed {
 
     /// Everything, with the ports of these services: for commands.
     pub fn everything(services: BTreeSet<String>) -> Self {
-        let roots = &[
-            "attributes",
-            "bundle",
-            "node",
-            "ports",
-            "software",
-            "state",
-            "vars",
-            "version",
-        ];
         Self {
-            roots,
+            roots: EVERYTHING,
             node: NODE_FIELDS,
             services: Some(services),
             folder: None,
